@@ -1,0 +1,1 @@
+"""Writing and scoring: sampling filters, streamed text."""

@@ -1,0 +1,1 @@
+"""Embedding → recurrent layers → softmax. State is a value that goes in and comes out."""

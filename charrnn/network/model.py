@@ -1,0 +1,159 @@
+"""The network: embedding → recurrent layers → softmax.
+
+Shapes: T time, B batch, D width, V = `seen_size`, O = number of outputs (V, and one more if some entries were never
+seen in training).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from charrnn.errors import UsageError
+from charrnn.network.cells import ACTIVATIONS, GRU, LSTM, Elman, LayerState, MinGRU, RecurrentLayer, SharedDropout
+
+State = tuple[LayerState, ...]
+Cell = Literal["mingru", "lstm", "gru", "elman"]
+Size = Literal["tiny", "small", "base", "large"]
+CELLS: tuple[Cell, ...] = get_args(Cell)
+
+# Width and layers. A mingru layer has 10·D² weights, the others' 2·D² (elman) to 8·D² (lstm).
+SIZES: dict[Size, dict[str, tuple[int, int]]] = {
+    "tiny": {"mingru": (128, 3), "other": (192, 2)},
+    "small": {"mingru": (256, 4), "other": (448, 2)},
+    "base": {"mingru": (384, 6), "other": (768, 2)},
+    "large": {"mingru": (640, 8), "other": (1408, 2)},
+}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a network is made of. `size` stands for a `hidden_size` and a `num_layers` where those are None."""
+
+    cell: Cell = "mingru"
+    size: Size = "small"
+    hidden_size: int | None = None
+    num_layers: int | None = None
+    dropout: float | None = None  # None: chosen from the number of passes over the text
+    activation: Literal["tanh", "sigmoid", "relu"] = "tanh"  # of the elman cell
+    tie_weights: bool = False  # one matrix for embedding and softmax
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("cell", self.cell, CELLS),
+            ("size", self.size, tuple(SIZES)),
+            ("activation", self.activation, tuple(ACTIVATIONS)),
+        ):
+            if value not in choices:
+                raise UsageError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
+        for name, number in (("hidden_size", self.hidden_size), ("num_layers", self.num_layers)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, not {number}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout must lie in [0, 1), not {self.dropout}")
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.hidden_size or self._shape[0]
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return self.num_layers or self._shape[1]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        shapes = SIZES[self.size]
+        return shapes.get(self.cell, shapes["other"])
+
+
+class Network(nn.Module):
+    """`logits, state = network(ids, state)`.
+
+    Entries from `seen_size` on, which training never saw, share one embedding (zero) and one output (their
+    probability in equal parts), so they cost next to nothing and no input can crash the network.
+    """
+
+    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.seen_size = seen_size
+        width = config.width
+        self.num_unseen = vocab_size - seen_size
+        num_entries = seen_size + bool(self.num_unseen)
+        self.embedding = nn.Embedding(num_entries, width, padding_idx=seen_size if self.num_unseen else None)
+        self.embedding_dropout = SharedDropout()
+        self.layers = nn.ModuleList(_make_layer(config) for _ in range(config.depth))
+        self.norm = nn.RMSNorm(width) if config.cell == "mingru" else nn.Identity()
+        self.head = nn.Linear(width, num_entries)
+        if config.tie_weights:
+            with torch.no_grad():
+                self.embedding.weight.mul_(width**-0.5)
+            self.head.weight = self.embedding.weight
+        self.set_dropout(config.dropout or 0.0)
+
+    def set_dropout(self, rate: float) -> None:
+        """Set the dropout of the embedding and of all layers."""
+        self.dropout = rate
+        for module in self.modules():
+            if isinstance(module, SharedDropout):
+                module.rate = rate
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before any text."""
+        return tuple(cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers)
+
+    def features(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Ids (T, B) and a state to the last layer's outputs (T, B, D) and the next state."""
+        x = self.embedding_dropout(self.embedding(ids.clamp(max=self.embedding.num_embeddings - 1)))
+        next_state = []
+        for layer, layer_state in zip(self.layers, state, strict=True):
+            x, layer_state = layer(x, layer_state)
+            next_state.append(layer_state)
+        return self.norm(x), tuple(next_state)
+
+    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Ids (T, B) and a state to logits (T, B, O) of the next entries, and the next state."""
+        x, state = self.features(ids, state)
+        return self.head(x), state
+
+    def nats(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Negative log-likelihood of each target in nats: logits (T, B, O), targets (T, B) → (T, B), float32."""
+        flat = targets.reshape(-1)
+        nats = F.cross_entropy(logits.float().flatten(0, -2), flat.clamp(max=logits.shape[-1] - 1), reduction="none")
+        if self.num_unseen > 1:
+            nats = nats + (flat >= self.seen_size) * math.log(self.num_unseen)
+        return nats.view_as(targets)
+
+    def num_parameters(self) -> int:
+        """All trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def detach(state: State) -> State:
+    """The same state, cut from the graph that made it."""
+    return tuple(tuple(tensor.detach() for tensor in layer) for layer in state)
+
+
+def select(state: State, lanes: Tensor) -> State:
+    """The state of these lanes only, in this order."""
+    return tuple(tuple(tensor.index_select(-2, lanes) for tensor in layer) for layer in state)
+
+
+def _make_layer(config: NetworkConfig) -> RecurrentLayer:
+    match config.cell:
+        case "mingru":
+            return MinGRU(config.width)
+        case "lstm":
+            return LSTM(config.width)
+        case "gru":
+            return GRU(config.width)
+        case "elman":
+            return Elman(config.width, config.activation)

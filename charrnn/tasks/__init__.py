@@ -1,0 +1,1 @@
+"""What a network is trained for. Tasks do not import each other."""

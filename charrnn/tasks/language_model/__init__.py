@@ -1,0 +1,1 @@
+"""Language modelling: train on text, write, score."""

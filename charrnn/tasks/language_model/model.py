@@ -1,0 +1,213 @@
+"""A trained language model: write with it, score with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from charrnn.checkpoint import GENERATION_CONFIG, load_network, read_json
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.generator import TextState, read, write
+from charrnn.generation.sampling import SamplingConfig
+from charrnn.network.device import choose_device
+from charrnn.network.evaluation import score_stream
+from charrnn.network.model import Network
+from charrnn.settings import from_mapping
+from charrnn.text.vocab import Vocab
+
+LINE_BATCH_TOKENS = 1 << 14  # entries of lines scored side by side, padding included
+LINES_AT_ONCE = 2048  # lines read ahead, to sort by length
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model predicts a text. Every character is scored once, the first after a line end."""
+
+    nats: float
+    tokens: int
+    chars: int
+    bytes: int  # in UTF-8
+
+    @property
+    def nats_per_char(self) -> float:
+        return self.nats / self.chars if self.chars else math.nan
+
+    @property
+    def bits_per_char(self) -> float:
+        return self.nats_per_char / math.log(2)
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.nats / math.log(2) / self.bytes if self.bytes else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        """Per token: comparable only between models of one vocabulary."""
+        return math.exp(min(self.nats / self.tokens, 700)) if self.tokens else math.nan
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Figures by name; those of an empty text are None."""
+        figures = asdict(self)
+        for name in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity"):
+            value = getattr(self, name)
+            figures[name] = None if math.isnan(value) else value
+        return figures
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text that a model wrote: `finish_reason` is "length" or "stop"."""
+
+    text: str
+    finish_reason: str
+
+
+class LanguageModel:
+    """A network and its vocabulary. `charrnn.load(directory)` gives one."""
+
+    def __init__(
+        self,
+        network: Network,
+        vocab: Vocab,
+        sampling: SamplingConfig | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.vocab = vocab
+        self.sampling = sampling or SamplingConfig()
+        self.config = config or {}
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str = "auto") -> LanguageModel:
+        """The model in a directory. Raises UsageError if there is none, CharrnnError if it is damaged."""
+        directory = Path(directory)
+        network, vocab, config = load_network(directory, choose_device(device))
+        if config["model_type"] != "language_model":
+            raise UsageError(f"{directory}: a {config['model_type']} model, not a language model")
+        path = directory / GENERATION_CONFIG
+        try:
+            sampling = from_mapping(SamplingConfig, read_json(path)) if path.exists() else SamplingConfig()
+        except UsageError as error:
+            raise CharrnnError(f"{path}: {error}") from None
+        return cls(network, vocab, sampling, config)
+
+    def read(self, text: str, after: TextState | None = None) -> TextState:
+        """The state after reading `text`, from the beginning or `after` an earlier state: a value to go on from."""
+        return read(self.network, self.vocab, text, after)
+
+    def generate(self, prompt: str = "", *, num_samples: int = 1, **options: Any) -> list[Sample]:
+        """Continue `prompt` in `num_samples` ways; options as for `stream`."""
+        texts, reasons = [""] * num_samples, [""] * num_samples
+        for sample, text, reason in self.stream_samples(prompt, num_samples=num_samples, **options):
+            texts[sample] += text
+            reasons[sample] = reason or reasons[sample]
+        return [Sample(text, reason) for text, reason in zip(texts, reasons, strict=True)]
+
+    def stream(self, prompt: str = "", **options: Any) -> Iterator[str]:
+        """Continue `prompt`, giving text as it is written: never half a character or part of a stop string.
+
+        Options: max_chars (500), stop (strings that end the text and are left out of it), seed, state (a
+        `TextState` to continue instead of the beginning), and the fields of `SamplingConfig`.
+        """
+        return (text for _, text, _ in self.stream_samples(prompt, **options) if text)
+
+    def stream_samples(
+        self,
+        prompt: str = "",
+        *,
+        max_chars: int = 500,
+        stop: Sequence[str] = (),
+        num_samples: int = 1,
+        seed: int | None = None,
+        state: TextState | None = None,
+        **sampling: Any,
+    ) -> Iterator[tuple[int, str, str | None]]:
+        """(sample, new text, reason for its end or None) of several samples drawn side by side."""
+        if num_samples < 1:
+            raise UsageError(f"num_samples must be at least 1, not {num_samples}")
+        settings = from_mapping(SamplingConfig, asdict(self.sampling) | sampling)
+        start = self.read(prompt, state)
+        return write(
+            self.network,
+            self.vocab,
+            start,
+            settings,
+            max_chars=max_chars,
+            stop=stop,
+            num_samples=num_samples,
+            seed=seed,
+        )
+
+    def score(self, text: str | Iterable[str]) -> Score:
+        """Score a text, given whole or in chunks (a long one is never held in memory)."""
+        chunks = [text] if isinstance(text, str) else text
+        chars = utf8 = tokens = 0
+
+        def ids() -> Iterator[torch.Tensor]:
+            nonlocal chars, utf8
+            for encoded in self.vocab.encode_chunks(counted()):
+                yield torch.from_numpy(encoded.astype("int64"))
+
+        def counted() -> Iterator[str]:
+            nonlocal chars, utf8
+            for chunk in chunks:
+                chars += len(chunk)
+                utf8 += len(chunk.encode("utf-8", errors="surrogatepass"))
+                yield chunk
+
+        nats = 0.0
+        for part in score_stream(self.network, ids(), self.vocab.start_id):
+            nats += part.double().sum().item()
+            tokens += len(part)
+        return Score(nats, tokens, chars, utf8)
+
+    def score_lines(self, lines: Iterable[str]) -> Iterator[Score]:
+        """Score each line on its own, after a line end, its own line end not included. In order, in batches."""
+        waiting: list[str] = []
+        for line in lines:
+            waiting.append(line)
+            if len(waiting) == LINES_AT_ONCE:
+                yield from self._score_batch(waiting)
+                waiting = []
+        yield from self._score_batch(waiting)
+
+    def _score_batch(self, lines: list[str]) -> list[Score]:
+        encoded = [self.vocab.encode(line).astype("int64") for line in lines]
+        by_length = sorted(range(len(lines)), key=lambda i: len(encoded[i]))
+        nats = [0.0] * len(lines)
+        while by_length:
+            # The longest left decides how many fit side by side.
+            count = max(LINE_BATCH_TOKENS // max(len(encoded[by_length[-1]]), 1), 1)
+            batch, by_length = by_length[-count:], by_length[:-count]
+            for i, value in zip(batch, self._line_nats([encoded[i] for i in batch]), strict=True):
+                nats[i] = value
+        return [
+            Score(value, len(ids), len(line), len(line.encode("utf-8", errors="surrogatepass")))
+            for value, ids, line in zip(nats, encoded, lines, strict=True)
+        ]
+
+    def _line_nats(self, lines: Sequence[Any]) -> list[float]:
+        """Nats of each line (ids), padded at its end, where padding cannot reach what came before."""
+        length = max(map(len, lines))
+        ids = torch.zeros(length + 1, len(lines), dtype=torch.long)
+        ids[0] = self.vocab.start_id
+        real = torch.zeros(length, len(lines), dtype=torch.bool)
+        for lane, line in enumerate(lines):
+            ids[1 : len(line) + 1, lane] = torch.from_numpy(line)
+            real[: len(line), lane] = True
+        device = self.network.head.weight.device
+        state = self.network.initial_state(len(lines))
+        total = torch.zeros(len(lines), dtype=torch.double)
+        window = max(LINE_BATCH_TOKENS // len(lines), 1)
+        with torch.inference_mode():
+            for start in range(0, length, window):
+                part = ids[start : start + window + 1].to(device)
+                logits, state = self.network(part[:-1], state)
+                nats = self.network.nats(logits, part[1:]).cpu().double()
+                total += (nats * real[start : start + window]).sum(0)
+        return total.tolist()

@@ -1,0 +1,341 @@
+"""Training a language model from text files into a model directory: new, resumed, or from another model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from charrnn import checkpoint
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.sampling import SamplingConfig
+from charrnn.network.device import choose_device, choose_precision
+from charrnn.network.model import Network, NetworkConfig
+from charrnn.settings import from_mapping
+from charrnn.storage import atomic_write
+from charrnn.tasks.language_model.card import model_card
+from charrnn.tasks.language_model.fine_tune import transfer
+from charrnn.tasks.language_model.model import LanguageModel, Score
+from charrnn.tasks.language_model.objective import LanguageModelObjective
+from charrnn.text.corpora import get as get_corpus
+from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, split_text
+from charrnn.text.reading import Source, Text, find_text
+from charrnn.text.vocab import Vocab
+from charrnn.training.config import TrainingConfig
+from charrnn.training.trainer import STATE, Report, Trainer
+
+DEFAULT_MINUTES = 3.0
+DEFAULT_CORPUS = "python-docs"
+FINAL_CHARS = 1_000_000  # of the validation text, scored when training has ended
+SAMPLE_CHARS = 120
+SAMPLE_TEMPERATURES = (0.5, 0.8)
+RUN = "run.json"
+# Peak learning rates of networks 256 wide; wider ones take less.
+LEARNING_RATES = {"mingru": 4e-3, "lstm": 4e-3, "gru": 3e-3, "elman": 1e-3}
+FINE_TUNE_LR_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides how a run goes, all choices made: what `run.json` holds."""
+
+    train: Split
+    val: Split
+    vocab: Vocab
+    network: NetworkConfig
+    training: TrainingConfig
+
+    def write(self, path: Path) -> None:
+        """Write to `run.json`."""
+        values = {
+            "train": asdict(self.train),
+            "val": asdict(self.val),
+            "network": asdict(self.network),
+            "training": asdict(self.training),
+        }
+        atomic_write(path, json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Run:
+        """The run in a model directory. Raises UsageError if there is none to resume."""
+        path = directory / "training" / RUN
+        if not path.exists() or not (directory / "training" / STATE).exists():
+            raise UsageError(f"{directory}: no run to resume here: leave --resume out to start one")
+        values = checkpoint.read_json(path)
+        config = checkpoint.read_config(directory)
+        try:
+            return cls(
+                train=_split_from(values["train"]),
+                val=_split_from(values["val"]),
+                vocab=Vocab.load(directory / checkpoint.TOKENIZER, config["vocab"]["seen_size"]),
+                network=from_mapping(NetworkConfig, values["network"]),
+                training=from_mapping(TrainingConfig, values["training"]),
+            )
+        except (KeyError, TypeError, UsageError) as error:
+            raise CharrnnError(f"{path}: damaged: {error!r}") from None
+
+
+def train(
+    files: Sequence[str] = (),
+    output: str | Path = "model",
+    *,
+    val: Sequence[str] = (),
+    encoding: str = "utf-8",
+    text: TextConfig | None = None,
+    network: NetworkConfig | None = None,
+    training: TrainingConfig | None = None,
+    init_from: str | Path | None = None,
+    report: Report | None = None,
+) -> LanguageModel:
+    """Train a language model on text `files` (none: the built-in `python-docs`) into a new directory `output`.
+
+    The last tenth of the text is kept for validation, unless `val` names files of its own. `init_from` is a model
+    directory to start from: its network, and what its vocabulary shares with the text. Returns the best model.
+
+    Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
+    with the run saved: see `resume`.
+    """
+    report = report or Report()
+    output = Path(output)
+    _refuse_occupied(output)
+    base = LanguageModel.load(init_from, device="cpu") if init_from is not None else None
+    text, network, training = text or TextConfig(), network or NetworkConfig(), training or TrainingConfig()
+    if training.minutes is training.steps is training.epochs is None:
+        training = replace(training, minutes=DEFAULT_MINUTES)
+    if base is not None:
+        text, network = _settings_of_base(base, text, network)
+    device = choose_device(training.device)
+    training = replace(
+        training,
+        device=str(device),
+        precision=choose_precision(training.precision, device),
+        lr=training.lr or _default_lr(network) * (1.0 if base is None else FINE_TUNE_LR_SHARE),
+    )
+    if not files:
+        files = [str(get_corpus(DEFAULT_CORPUS, report=report.note))]
+    train_text = find_text(files, encoding)
+    val_text = find_text(val, encoding) if val else None
+    train_split, val_split = split_text(train_text, val_text, text.val_fraction, training.bptt_len + 1)
+    reuse = base is not None and text.vocab == "subword" == base.vocab.kind and text.vocab_size is None
+    vocab = base.vocab if base is not None and reuse else make_vocab(train_split, text)
+    network = replace(network, hidden_size=network.width, num_layers=network.depth)
+
+    run = Run(train_split, val_split, vocab, network, training)
+    session = _Session(run, output, report)
+    if base is not None:
+        result = transfer(base.network, base.vocab, session.network, vocab)
+        report.note(
+            f"vocabulary: {result.kept:,} entries kept from {init_from}, {result.added:,} added, "
+            f"{result.dropped:,} dropped"
+        )
+    session.begin()
+    return session.finish()
+
+
+def resume(
+    output: str | Path, files: Sequence[str] = (), *, encoding: str = "utf-8", report: Report | None = None
+) -> LanguageModel:
+    """Go on with the run in `output` exactly as if it had not been interrupted.
+
+    The text is read again from where it was, or from `files`, which must hold the same; if it is still in the
+    cache it is not needed at all.
+    """
+    report = report or Report()
+    output = Path(output)
+    run = Run.read(output)
+    if files:
+        given = find_text(files, encoding)
+        if given.measure()[1] != run.train.sha256:
+            raise UsageError("--resume needs the text the run began with, and this is another: leave the files out")
+        same_file = run.val.sha256 == run.train.sha256
+        run = replace(
+            run,
+            train=replace(run.train, text=given),
+            val=replace(run.val, text=given) if same_file else run.val,
+        )
+    session = _Session(run, output, report)
+    session.trainer.load()
+    session.set_dropout()
+    progress = session.trainer.progress
+    if progress.finished:
+        report.note(f"this run has ended at step {progress.step:,} of {progress.total_steps:,}; nothing to resume")
+    else:
+        report.note(f"resuming at step {progress.step:,} of {progress.total_steps:,}")
+    return session.finish()
+
+
+class _Session:
+    """A run being carried out: its network, ids and trainer, and the files it writes."""
+
+    def __init__(self, run: Run, output: Path, report: Report) -> None:
+        self.run, self.output, self.report = run, output, report
+        self.device = choose_device(run.training.device)
+        self.train_ids, self.val_ids = encode_split(run.train, run.vocab), encode_split(run.val, run.vocab)
+        if len(self.val_ids) < 2:
+            raise UsageError("the validation text is too short: it needs at least 2 tokens")
+        torch.manual_seed(run.training.seed)
+        self.network = Network(run.network, len(run.vocab), run.vocab.seen_size).to(self.device)
+        ratios = (run.train.num_chars / len(self.train_ids), run.val.num_chars / len(self.val_ids))
+        objective = LanguageModelObjective(
+            self.network,
+            self.train_ids,
+            self.val_ids,
+            batch_size=run.training.batch_size,
+            bptt_len=run.training.bptt_len,
+            precision=run.training.precision,
+            chars_per_token=ratios,
+        )
+        assert run.training.lr is not None
+        self.trainer = Trainer(
+            objective, run.training, run.training.lr, output / "training", self._after_validation, report
+        )
+        self._describe()
+
+    def begin(self) -> None:
+        """Make the model directory and fix the number of steps."""
+        run = self.run
+        (self.output / "training").mkdir(parents=True, exist_ok=True)
+        if run.training.minutes is not None:
+            self.report.note("measuring the speed of this machine …")
+        run.write(self.output / "training" / RUN)
+        atomic_write(self.output / checkpoint.TOKENIZER, run.vocab.definition)
+        sampling = json.dumps(asdict(SamplingConfig()), indent=2)
+        atomic_write(self.output / checkpoint.GENERATION_CONFIG, sampling + "\n")
+        self._write_config(None)
+        self.network.train()
+        self.trainer.plan()
+        self.set_dropout()
+        passes = self.passes(self.trainer.progress.total_steps)
+        self.report.note(
+            f"budget: {self.trainer.progress.total_steps:,} steps, {passes:.2g} passes over the text; "
+            f"dropout {self.network.dropout:g}"
+        )
+
+    def finish(self) -> LanguageModel:
+        """Train to the end, score the best weights on the validation text, and give them back."""
+        self.network.train()
+        was_finished = self.trainer.progress.finished
+        progress = self.trainer.run() if not was_finished else self.trainer.progress
+        if progress.stopped_early and not was_finished:
+            self.report.note(
+                f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"
+            )
+        model = LanguageModel.load(self.output, device=str(self.device))
+        if not was_finished:
+            limit = min(self.run.val.stop, self.run.val.start + FINAL_CHARS)
+            score = model.score(self.run.val.text.slice(self.run.val.start, limit))
+            self._write_config(score)
+            whole = (
+                "the whole validation text" if limit == self.run.val.stop else f"its first {score.chars:,} characters"
+            )
+            self.report.note(
+                f"validation: {score.bits_per_char:.4f} bits/char ({score.nats_per_char:.4f} nats) on {whole}, "
+                f"weights of step {progress.best_step:,}"
+            )
+        return model
+
+    def set_dropout(self) -> None:
+        """The dropout asked for, or what suits the number of passes over the text."""
+        asked = self.run.network.dropout
+        passes = self.passes(self.trainer.progress.total_steps)
+        self.network.set_dropout(_default_dropout(passes) if asked is None else asked)
+
+    def passes(self, steps: int) -> float:
+        """Passes over the training text in so many steps."""
+        return steps / self.trainer.objective.epoch_steps
+
+    def _after_validation(self, is_best: bool) -> None:
+        """Keep the weights if they are the best so far, and let the network write a little."""
+        if is_best:
+            checkpoint.write_weights(self.output, self.network)
+            self._write_config(None)
+        model = LanguageModel(self.network, self.run.vocab)
+        seed = self.trainer.progress.step
+        for temperature in SAMPLE_TEMPERATURES:
+            sample = model.generate(max_chars=SAMPLE_CHARS, temperature=temperature, seed=seed)[0]
+            self.report.sample(sample.text, temperature)
+        self.network.train()
+
+    def _write_config(self, final: Score | None) -> None:
+        """`config.json` and the model card, with the figures so far, or the final ones."""
+        run, progress = self.run, self.trainer.progress
+        if final is not None:
+            nats, method = final.nats_per_char, "each character scored once with carried state"
+        else:
+            nats = (progress.best_loss or math.nan) * self.trainer.objective.units.val_factor * math.log(2)
+            method = "measured on parts of it during training"
+        same_text = run.val.sha256 == run.train.sha256
+        figures = {
+            "text": ", ".join(Path(source.name).name for source in run.train.text.sources[:5]),
+            "split": "the last part of the text" if same_text else "a text of its own",
+            "train_chars": run.train.num_chars,
+            "val_chars": run.val.num_chars,
+            "parameters": self.network.num_parameters(),
+            "step": progress.best_step,
+            "total_steps": progress.total_steps,
+            "passes": self.passes(progress.best_step),
+            "minutes": progress.seconds / 60,
+            "device": self.device.type,
+            "precision": run.training.precision,
+            "validation": {"nats_per_char": None if math.isnan(nats) else nats, "method": method},
+        }
+        checkpoint.write_config(self.output, "language_model", self.network, run.vocab, figures)
+        if not math.isnan(nats):
+            card = model_card(str(self.output), checkpoint.read_config(self.output))
+            atomic_write(self.output / checkpoint.CARD, card)
+
+    def _describe(self) -> None:
+        run, note = self.run, self.report.note
+        note(f"text: {run.train.num_chars:,} characters to train on, {run.val.num_chars:,} to validate on")
+        note(f"vocabulary: {run.vocab.kind}, {run.vocab.seen_size:,} entries in the text ({len(run.vocab):,} in all)")
+        note(
+            f"network: {run.network.cell}, {run.network.num_layers} layers of {run.network.hidden_size}, "
+            f"{self.network.num_parameters():,} parameters, on {self.device} in {run.training.precision}"
+        )
+
+
+def _settings_of_base(
+    base: LanguageModel, text: TextConfig, network: NetworkConfig
+) -> tuple[TextConfig, NetworkConfig]:
+    """The base model's settings, where the call does not contradict them."""
+    shape = base.network.config
+    for field in dataclasses.fields(network):
+        asked = getattr(network, field.name)
+        if field.name != "dropout" and asked != field.default and asked != getattr(shape, field.name):
+            raise UsageError(f"--init-from keeps the network of that model: leave {field.name} out")
+    return text, replace(shape, dropout=network.dropout)
+
+
+def _default_lr(network: NetworkConfig) -> float:
+    return LEARNING_RATES[network.cell] * math.sqrt(256 / network.width)
+
+
+def _default_dropout(passes: float) -> float:
+    """The more often a text is read, the more a network must be kept from learning it by heart."""
+    return min(max(0.05 * math.log2(max(passes, 1e-9)), 0.0), 0.4)
+
+
+def _refuse_occupied(output: Path) -> None:
+    """Never write into a directory that holds a model, a run, or anything else."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"{output}: is a file; -o takes a directory")
+    if (output / "training" / STATE).exists():
+        raise UsageError(f"{output}: already holds a run: add --resume to go on with it, or choose another -o")
+    if (output / checkpoint.CONFIG).exists() and (output / checkpoint.WEIGHTS).exists():
+        raise UsageError(f"{output}: already holds a model: choose another -o")
+    ours = {"training", checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.GENERATION_CONFIG}
+    if any(entry.name not in ours for entry in output.iterdir()):
+        raise UsageError(f"{output}: is not empty and holds no model: choose a new directory")
+
+
+def _split_from(values: dict[str, Any]) -> Split:
+    sources = tuple(Source(Path(source["path"]), source["name"]) for source in values["text"]["sources"])
+    return Split(Text(sources, values["text"]["encoding"]), values["sha256"], values["start"], values["stop"])

@@ -1,0 +1,1 @@
+"""Text to ids: reading files, vocabularies, memory-mapped ids, splits and lanes. NumPy only, no torch."""

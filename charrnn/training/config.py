@@ -1,0 +1,55 @@
+"""Settings of a training run, and the learning rate they give at each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from charrnn.errors import UsageError
+from charrnn.network.device import Precision
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained. Of `minutes`, `steps` and `epochs`, one is the budget."""
+
+    minutes: float | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    batch_size: int = 32  # lanes
+    bptt_len: int = 64  # tokens of one lane in one step
+    lr: float | None = None  # None: the default of the cell
+    weight_decay: float = 0.05
+    beta2: float = 0.99
+    warmup_steps: int = 50
+    max_grad_norm: float = 1.0
+    num_validations: int = 12  # evenly spaced over the run
+    patience: int = 5  # validations without improvement before the run stops early
+    device: str = "auto"
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        budgets = [name for name in ("minutes", "steps", "epochs") if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            raise UsageError(f"give one budget, not {' and '.join(f'--{name}' for name in budgets)}")
+        for name in ("minutes", "steps", "epochs", "batch_size", "bptt_len", "lr", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise UsageError(f"{name} must be above 0, not {value}")
+        for name in ("num_validations", "patience"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_steps", "seed"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0 < self.beta2 < 1:
+            raise UsageError(f"beta2 must lie between 0 and 1, not {self.beta2}")
+
+
+def lr_factor(step: int, total_steps: int, warmup_steps: int) -> float:
+    """Share of the peak learning rate at a step (from 0): linear warm-up, then linear decay to near zero."""
+    warmup = min(warmup_steps, max(total_steps // 10, 1))
+    if step < warmup:
+        return (step + 1) / warmup
+    return (total_steps - step) / (total_steps - warmup)
