@@ -35,7 +35,8 @@ GENERATION_CONFIG = "generation_config.json"
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors and text to a safetensors file, whole or not at all, with a checksum of its own."""
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    notes = {"format": "pt", **(metadata or {}), "sha256": _digest(contents)}
+    notes = {"format": "pt", **(metadata or {})}
+    notes["sha256"] = _digest(contents, notes)
     with atomic_path(path) as temporary:
         try:
             save_file(contents, temporary, metadata=notes)
@@ -51,7 +52,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CharrnnError(f"{path}: damaged or not a safetensors file: {error}") from None
-    if metadata.get("sha256", (digest := _digest(tensors))) != digest:
+    digest = metadata.pop("sha256", None)
+    if digest not in (None, _digest(tensors, metadata)):
         raise CharrnnError(f"{path}: damaged: its contents do not match its checksum")
     return tensors, metadata
 
@@ -133,8 +135,8 @@ def load_weights(network: Network, tensors: Mapping[str, Tensor], source: Path) 
             weight.copy_(tensors[name])
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode("utf-8"))
     for name in sorted(tensors):
         digest.update(name.encode("utf-8"))
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)

@@ -50,7 +50,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def parse_pair(pair: str) -> tuple[str, str]:
     """`key=value` as a pair. Raises UsageError if there is no `=`."""
     name, equals, value = pair.partition("=")
-    if not equals or not name:
+    if not equals or not name.strip():
         raise UsageError(f"--set takes key=value, not {pair!r}")
     return name.strip(), value.strip()
 

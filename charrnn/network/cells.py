@@ -9,14 +9,13 @@ Shapes: T time, B batch, D width of the layer.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from charrnn.network.recurrence import gated_recurrence
+from charrnn.network.kernels import CONV_WIDTH
+from charrnn.network.operations import add_norm, gated_mix, masked_add, norm_conv, swiglu
 
 LayerState = tuple[Tensor, ...]
 
-CONV_WIDTH = 4
 ACTIVATIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
 
@@ -28,10 +27,13 @@ class SharedDropout(nn.Module):
         self.rate = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
+        return x * self.mask(x) if self.training and self.rate else x
+
+    def mask(self, x: Tensor) -> Tensor:
+        """A mask (B, D) in float32 for x (T, B, D): zeros and 1 / (1 − rate), or ones when not training."""
         if not self.training or self.rate == 0.0:
-            return x
-        mask = torch.empty(x.shape[1:], dtype=x.dtype, device=x.device).bernoulli_(1 - self.rate)
-        return x * mask.div_(1 - self.rate)
+            return torch.ones(x.shape[1:], device=x.device)
+        return torch.empty(x.shape[1:], device=x.device).bernoulli_(1 - self.rate).div_(1 - self.rate)
 
 
 class RecurrentLayer(nn.Module):
@@ -121,11 +123,11 @@ class MinGRU(RecurrentLayer):
         super().__init__()
         self.size = size
         inner = 2 * size
-        self.norm = nn.RMSNorm(size)
+        self.norm = nn.Parameter(torch.ones(size))
         self.conv = nn.Parameter(torch.zeros(CONV_WIDTH, size))
         self.gates = nn.Linear(size, 3 * size)
         self.out = nn.Linear(size, size, bias=False)
-        self.mlp_norm = nn.RMSNorm(size)
+        self.mlp_norm = nn.Parameter(torch.ones(size))
         self.mlp_in = nn.Linear(size, 2 * inner, bias=False)
         self.mlp_out = nn.Linear(inner, size, bias=False)
         self.dropout = SharedDropout()
@@ -144,13 +146,14 @@ class MinGRU(RecurrentLayer):
 
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         h, tail = state
-        padded = torch.cat([tail, self.norm(x).float()])
-        u = padded[: len(x)] * self.conv[0]
-        for k in range(1, CONV_WIDTH):
-            u = torch.addcmul(u, padded[k : k + len(x)], self.conv[k])
-        gate, candidate, output_gate = self.gates(u).chunk(3, dim=-1)
-        states = gated_recurrence(gate, candidate, h)
-        x = x + self.dropout(self.out(states * F.silu(output_gate.float())))
-        a, b = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
-        x = x + self.dropout(self.mlp_out(F.silu(a) * b))
-        return x, (states[-1], padded[1 - CONV_WIDTH :])
+        dtype = product_dtype(x.device)
+        u, tail = norm_conv(x, self.norm, self.conv, tail, dtype)
+        mixed, h = gated_mix(self.gates(u), h)
+        x, m = add_norm(x, self.out(mixed), self.dropout.mask(x), self.mlp_norm, dtype)
+        x = masked_add(x, self.mlp_out(swiglu(self.mlp_in(m))), self.dropout.mask(x))
+        return x, (h, tail)
+
+
+def product_dtype(device: torch.device) -> torch.dtype:
+    """The type in which matrix products run here: that of autocast, where it is on."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32

@@ -71,11 +71,15 @@ def split_text(text: Text, val_text: Text | None, val_fraction: float, min_chars
 
 
 def make_vocab(train: Split, config: TextConfig) -> Vocab:
-    """The vocabulary of a training split, from the cache if it was made before."""
+    """The vocabulary of a training split, from the cache if it was made before.
+
+    Raises CharrnnError if the text has changed since it was measured.
+    """
     entry = cache_dir("vocabularies") / f"{train.key(config.vocab, config.vocab_size)}.json"
     if entry.exists():
         cached = json.loads(entry.read_text(encoding="utf-8"))
         return Vocab(cached["definition"], cached["seen_size"])
+    _check_unchanged(train)
     vocab = build_vocab(config.vocab, train.text.slice(train.start, train.stop), config.vocab_size)
     atomic_write(entry, json.dumps({"definition": vocab.definition, "seen_size": vocab.seen_size}))
     return vocab
@@ -91,9 +95,13 @@ def encode_split(split: Split, vocab: Vocab) -> Ids:
     key = split.key(vocab.definition, vocab.seen_size)
     entry = cache_dir("ids") / f"{key}.{dtype.name}"
     if not entry.exists():
-        if split.text.measure()[1] != split.sha256:
-            raise CharrnnError("the text has changed since it was first read: start a new run")
+        _check_unchanged(split)
         with atomic_path(entry) as temporary, temporary.open("wb") as file:
             for ids in vocab.encode_chunks(split.text.slice(split.start, split.stop)):
                 np.minimum(ids, vocab.seen_size).astype(dtype).tofile(file)
     return np.memmap(entry, dtype=dtype, mode="r")
+
+
+def _check_unchanged(split: Split) -> None:
+    if split.text.measure()[1] != split.sha256:
+        raise CharrnnError("the text has changed since it was first read: start a new run")

@@ -85,7 +85,7 @@ def find_text(paths: Sequence[str], encoding: str = "utf-8") -> Text:
     Raises UsageError for what is missing, empty of text, or an unknown encoding.
     """
     try:
-        codecs.lookup(encoding)
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # unlike `codecs.lookup`, refuses "hex" or "rot13"
     except LookupError:
         raise UsageError(f"unknown encoding {encoding!r}: try utf-8, utf-16, latin-1, cp1252 or gb18030") from None
     sources = [source for path in paths for source in _expand(path, encoding)]
@@ -94,17 +94,19 @@ def find_text(paths: Sequence[str], encoding: str = "utf-8") -> Text:
 
 def read_chunks(source: Source, encoding: str) -> Iterator[str]:
     """The text of one source in chunks. Raises UsageError where it is not text in `encoding`."""
-    # "utf-8-sig" is UTF-8 that drops a byte order mark, where there is one.
-    codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    # "utf-8-sig" would drop a byte order mark by itself, but not count it in the position of an error.
+    codec = "utf-8" if codecs.lookup(encoding).name == "utf-8-sig" else encoding
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
-    position = 0
+    position, mark = 0, "\ufeff"
     try:
         with open_bytes(source) as stream:
             while data := stream.read(CHUNK_BYTES):
                 pending = len(decoder.getstate()[0])
                 if position == 0:
                     _refuse_binary(source, data, encoding)
-                yield decoder.decode(cast(str, data))
+                if text := decoder.decode(cast(str, data)):
+                    yield text.removeprefix(mark)
+                    mark = ""
                 position += len(data)
             pending, data = len(decoder.getstate()[0]), b""
             yield decoder.decode(cast(str, b""), final=True)
@@ -126,7 +128,7 @@ def open_bytes(source: Source) -> IO[bytes]:
         return gzip.open(source.path)  # type: ignore[return-value]
     if magic.startswith(b"\xfd7zXZ\x00"):
         return lzma.open(source.path)
-    if magic.startswith(b"BZh"):
+    if magic.startswith(b"BZh") and magic[4:] in (b"1A", b"\x17r"):  # a text may well begin with "BZh"
         return bz2.open(source.path)
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         return _open_zstd(source.path)
@@ -167,11 +169,16 @@ _spooled: list[object] = []
 def _expand(path: str, encoding: str) -> Iterable[Source]:
     if path == "-":
         return [spool(sys.stdin.buffer, "standard input")]
+    if not path:
+        raise UsageError("the name of a file or folder is empty")
     if Path(path).is_dir():
         found = _text_files(Path(path), encoding)
         if not found:
             raise UsageError(f"{path}: no text files in this folder")
         return found
+    if Path(path).exists() and not Path(path).is_file():  # a pipe, as of `<(…)`, can be read only once
+        with open(path, "rb") as stream:
+            return [spool(stream, path)]
     if Path(path).exists():
         return [Source(Path(path).absolute(), path)]
     matches = sorted(match for match in glob.glob(path, recursive=True) if Path(match).is_file())
@@ -220,9 +227,11 @@ def _not_text(source: Source, encoding: str, position: int) -> UsageError:
         while before > 0 and (skipped := stream.read(min(before, CHUNK_BYTES))):
             before -= len(skipped)
         sample = stream.read(SAMPLE_BYTES)
-    # Whole lines only: half a character at the cut would rule the right encoding out.
-    lines = sample.split(b"\n")[position >= SAMPLE_BYTES // 2 : -1]
-    matches = from_bytes(b"\n".join(lines) or sample, cp_isolation=list(COMMON_ENCODINGS))
+    # Whole lines only: half a character at the cut would rule the right encoding out. Plain ASCII tells nothing.
+    lines = sample.split(b"\n")[position > SAMPLE_BYTES // 2 : -1 if len(sample) == SAMPLE_BYTES else None]
+    lines = [line for line in lines if not line.isascii()]
+    others = [name for name in ("utf_8", *COMMON_ENCODINGS) if codecs.lookup(name) != codecs.lookup(encoding)]
+    matches = from_bytes(b"\n".join(lines) or sample, cp_isolation=others)
     best = matches.best()
     advice = f"try --encoding {_western_first(best, matches)}" if best else "is it a text file?"
     return UsageError(f"{source.name}: byte {position} is not {encoding}; {advice}")

@@ -14,6 +14,7 @@ of its softmax and its embedding. A `tokenizer.json` has no place for that numbe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ DEFAULT_VOCAB_SIZE: dict[Kind, int] = {"char": 4096, "byte": 256, "subword": 204
 NUM_BYTES = 256
 CODE_POINTS = 0x110000
 
+WHITE_SPACE = " \t\n\v\f\r"  # `str.isspace` also counts U+001C to U+001F, which byte-level BPE does not
 BLOCK_CHARS = 1 << 15  # the arrays of one block of text stay in the processor's cache
 
 Ids = npt.NDArray[np.unsignedinteger]
@@ -60,9 +62,12 @@ class Vocab:
             self.pieces: list[bytes] = [to_bytes(token) for token in tokens]
             if self.kind == "char" and len(tokens) == NUM_BYTES:
                 self.kind = "byte"
-            if len(set(self.pieces)) < NUM_BYTES or not 0 < seen_size <= len(tokens):
+            spelling = map(_byte_token, range(NUM_BYTES)) if self.kind != "subword" else _BYTE_OF_LETTER
+            if not entries.keys() >= set(spelling):
+                raise ValueError(f"it lacks some of the {NUM_BYTES} byte entries")
+            if not 0 < seen_size <= len(tokens):
                 raise ValueError(f"{len(tokens)} entries, {seen_size} of them seen in training")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CharrnnError(f"not a charrnn vocabulary (tokenizer.json): {error}") from error
         # One value more than the ids, to mark characters that the table lacks.
         self.dtype = np.min_scalar_type(len(tokens))
@@ -164,7 +169,7 @@ def build_vocab(kind: Kind, chunks: Iterable[str], vocab_size: int | None = None
         raise UsageError(f"unknown vocabulary {kind!r}: choose from {', '.join(KINDS)}")
     if kind == "byte" and vocab_size not in (None, NUM_BYTES):
         raise UsageError(f"a byte vocabulary has {NUM_BYTES} entries: leave --vocab-size out")
-    vocab_size = vocab_size or DEFAULT_VOCAB_SIZE[kind]
+    vocab_size = DEFAULT_VOCAB_SIZE[kind] if vocab_size is None else vocab_size
     smallest = NUM_BYTES if kind == "byte" else NUM_BYTES + 1
     if vocab_size < smallest:
         raise UsageError(f"--vocab-size {vocab_size} is too small: {NUM_BYTES} of the entries are bytes")
@@ -274,7 +279,7 @@ def _cut_at_words(chunks: Iterable[str], piece_chars: int = 1 << 15, run_chars: 
 def _word_end(text: str, start: int) -> int | None:
     """The first position from `start` on where white space follows a non-space."""
     for i in range(max(start, 1), len(text)):
-        if text[i].isspace() and not text[i - 1].isspace():
+        if text[i] in WHITE_SPACE and not text[i - 1].isspace():
             return i
     return None
 
@@ -312,7 +317,7 @@ _BYTE_OF_LETTER = _byte_letters()
 
 def _without_surrogates(text: str) -> str:
     """Lone surrogates are no Unicode text, and the `tokenizers` library takes none: U+FFFD in their place."""
-    return text.encode("utf-8", errors="replace").decode("utf-8") if _has_surrogate(text) else text
+    return re.sub("[\ud800-\udfff]", "\ufffd", text) if _has_surrogate(text) else text
 
 
 def _has_surrogate(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -150,10 +151,15 @@ class Trainer:
         self.optimizer.state.clear()
         with torch.no_grad():
             for name, parameter in self.objective.model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"])
-                for key in ("step", "exp_avg", "exp_avg_sq"):
-                    if (value := tensors.get(f"optimizer.{key}.{name}")) is not None:
-                        self.optimizer.state[parameter][key] = value.clone().to(parameter.device)
+                parameter.copy_(tensors[f"model.{name}"].view_as(parameter))
+                if f"optimizer.step.{name}" in tensors:  # not before the first step
+                    step, mean, square = (
+                        tensors[f"optimizer.{key}.{name}"].clone().to(parameter.device)
+                        for key in ("step", "exp_avg", "exp_avg_sq")
+                    )
+                    self.optimizer.state[parameter].update(
+                        step=step, exp_avg=mean.view_as(parameter), exp_avg_sq=square.view_as(parameter)
+                    )
         data = {name.removeprefix("data."): value for name, value in tensors.items() if name.startswith("data.")}
         self.objective.restore(data)
         torch.set_rng_state(tensors["random.cpu"].cpu())
@@ -272,11 +278,12 @@ class Trainer:
 
     def _steps_within(self, seconds: float) -> int:
         """Steps that fit, measured on a few that are then undone: so `--steps` with this number is the same run."""
-        begin = time.monotonic()
         before = self.capture()
-        self._step(0.0)  # allocations, compiled kernels
+        self._step(0.0)  # allocations, and on the first run of a machine compiled kernels: no part of the budget
+        self.objective.validate()
+        begin = time.monotonic()
         times: list[float] = []
-        while not times or (time.monotonic() - begin < min(CALIBRATION_SECONDS, seconds / 10) or len(times) < 5):
+        while len(times) < 5 or time.monotonic() - begin < min(CALIBRATION_SECONDS, seconds / 20):
             start = time.monotonic()
             self._step(0.0).item()
             times.append(time.monotonic() - start)
@@ -286,7 +293,7 @@ class Trainer:
         self.restore(before)
         left = seconds - (time.monotonic() - begin) - validation_seconds * self.config.num_validations
         left *= 0.96  # for saving, logging and samples
-        return max(int(left / sorted(times)[len(times) // 2]), 2 * self.config.num_validations)
+        return max(int(left / statistics.median(times)), 2 * self.config.num_validations)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -1,0 +1,201 @@
+"""The operations of the `mingru` layer between its matrix products.
+
+Each is given twice: `…_reference` says what it computes, in a few lines of torch that run on any device; the
+operation itself is the same in one compiled pass on a CPU (`charrnn.network.kernels`), outputs and gradients.
+Inputs of matrix products may be bfloat16; states, norms and sums are float32.
+
+Shapes: T time, B batch, D width, F width of the MLP.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from charrnn.network import kernels
+
+
+def norm_conv_reference(
+    x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """RMS norm (Zhang & Sennrich 2019), then a causal convolution over the last four inputs, each unit on its own.
+
+    x (T, B, D), weight (D,), conv (4, D) oldest first, tail (3, B, D) the normed inputs before x →
+    outputs (T, B, D) in `dtype`, and the next tail.
+    """
+    normed = F.rms_norm(x, (x.shape[-1],), weight, float(kernels.EPSILON))
+    padded = torch.cat([tail, normed])
+    outputs = sum(padded[k : k + len(x)] * conv[k] for k in range(kernels.CONV_WIDTH))
+    return cast(Tensor, outputs).to(dtype), padded[len(x) :]
+
+
+def gated_mix_reference(gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
+    """h_t = (1 − σ(z_t))·h_{t−1} + σ(z_t)·c_t;  y_t = h_t·silu(g_t).
+
+    gates (T, B, 3·D) hold z, c, g; h0 (B, D) float32 → y (T, B, D) of the gates' type, and the last h (B, D).
+    """
+    z, c, g = gates.float().chunk(3, dim=-1)
+    h, outputs = h0, []
+    for z_t, c_t, g_t in zip(torch.sigmoid(z), c, F.silu(g), strict=True):
+        h = (1 - z_t) * h + z_t * c_t
+        outputs.append(h * g_t)
+    return torch.stack(outputs).to(gates.dtype), h
+
+
+def add_norm_reference(
+    x: Tensor, branch: Tensor, mask: Tensor, weight: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """x + branch·mask (T, B, D), and its RMS norm in `dtype`; mask (B, D) is a dropout mask, one for all times."""
+    total = x + branch.float() * mask
+    return total, F.rms_norm(total, (x.shape[-1],), weight, float(kernels.EPSILON)).to(dtype)
+
+
+def masked_add_reference(x: Tensor, branch: Tensor, mask: Tensor) -> Tensor:
+    """x + branch·mask (T, B, D), mask (B, D)."""
+    return x + branch.float() * mask
+
+
+def swiglu_reference(pair: Tensor) -> Tensor:
+    """silu(first half)·(second half) (Shazeer 2020): (T, B, 2·F) → (T, B, F) of the same type."""
+    a, b = pair.float().chunk(2, dim=-1)
+    return (F.silu(a) * b).to(pair.dtype)
+
+
+def norm_conv(x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """See `norm_conv_reference`."""
+    if x.device.type != "cpu":
+        return norm_conv_reference(x, weight, conv, tail, dtype)
+    return cast(tuple[Tensor, Tensor], _NormConv.apply(x, weight, conv, tail, dtype))  # type: ignore[no-untyped-call]
+
+
+def gated_mix(gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
+    """See `gated_mix_reference`."""
+    if gates.device.type != "cpu":
+        return gated_mix_reference(gates, h0)
+    return cast(tuple[Tensor, Tensor], _GatedMix.apply(gates, h0))  # type: ignore[no-untyped-call]
+
+
+def add_norm(x: Tensor, branch: Tensor, mask: Tensor, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """See `add_norm_reference`."""
+    if x.device.type != "cpu":
+        return add_norm_reference(x, branch, mask, weight, dtype)
+    return cast(tuple[Tensor, Tensor], _AddNorm.apply(x, branch, mask, weight, dtype))  # type: ignore[no-untyped-call]
+
+
+def masked_add(x: Tensor, branch: Tensor, mask: Tensor) -> Tensor:
+    """See `masked_add_reference`."""
+    if x.device.type != "cpu":
+        return masked_add_reference(x, branch, mask)
+    return cast(Tensor, _MaskedAdd.apply(x, branch, mask))  # type: ignore[no-untyped-call]
+
+
+def swiglu(pair: Tensor) -> Tensor:
+    """See `swiglu_reference`."""
+    if pair.device.type != "cpu":
+        return swiglu_reference(pair)
+    return cast(Tensor, _SwiGLU.apply(pair))  # type: ignore[no-untyped-call]
+
+
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    """The tensor's memory as an array; bfloat16 as its 16 bits."""
+    tensor = tensor.detach().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy()
+
+
+class _NormConv(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        outputs, next_tail = torch.empty_like(x, dtype=dtype), torch.empty_like(tail)
+        scale = x.new_empty(x.shape[:2])
+        kernels.norm_conv_forward(*map(_array, (x, weight, conv, tail, outputs, next_tail, scale)))
+        ctx.save_for_backward(x, weight, conv, tail, scale)
+        return outputs, next_tail
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, conv, tail, scale = ctx.saved_tensors
+        lanes = x.shape[1]
+        dx, dtail = torch.empty_like(x), torch.empty_like(tail)
+        dweight, dconv = weight.new_empty(lanes, *weight.shape), conv.new_empty(lanes, *conv.shape)
+        kernels.norm_conv_backward(*map(_array, (x, weight, conv, tail, scale, *grads, dx, dweight, dconv, dtail)))
+        return dx, dweight.sum(0), dconv.sum(0), dtail, None
+
+
+class _GatedMix(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = gates.new_empty(*gates.shape[:2], h0.shape[-1])
+        states = torch.empty_like(outputs, dtype=torch.float32)
+        kernels.gated_mix_forward(*map(_array, (gates, h0, outputs, states)))
+        ctx.save_for_backward(gates, h0, states)
+        return outputs, states[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gates, h0, states = ctx.saved_tensors
+        dgates, dh0 = torch.empty_like(gates), torch.empty_like(h0)
+        kernels.gated_mix_backward(*map(_array, (gates, h0, states, *grads, dgates, dh0)))
+        return dgates, dh0
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, branch: Tensor, mask: Tensor, weight: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        total, normed = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+        scale = x.new_empty(x.shape[:2])
+        kernels.add_norm_forward(*map(_array, (x, branch, mask, weight, total, normed, scale)))
+        ctx.save_for_backward(total, mask, weight, scale)
+        ctx.branch_dtype = branch.dtype
+        return total, normed
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        total, mask, weight, scale = ctx.saved_tensors
+        dx, dbranch = torch.empty_like(total), torch.empty_like(total, dtype=ctx.branch_dtype)
+        dweight = weight.new_empty(total.shape[1], *weight.shape)
+        kernels.add_norm_backward(*map(_array, (total, mask, weight, scale, *grads, dx, dbranch, dweight)))
+        return dx, dbranch, None, dweight.sum(0), None
+
+
+class _MaskedAdd(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, branch: Tensor, mask: Tensor) -> Tensor:
+        total = torch.empty_like(x)
+        kernels.masked_add_forward(*map(_array, (x, branch, mask, total)))
+        ctx.save_for_backward(mask)
+        ctx.branch_dtype = branch.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (mask,) = ctx.saved_tensors
+        dbranch = torch.empty_like(grads[0], dtype=ctx.branch_dtype)
+        kernels.masked_add_backward(*map(_array, (grads[0], mask, dbranch)))
+        return grads[0], dbranch, None
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pair: Tensor) -> Tensor:
+        outputs = pair.new_empty(*pair.shape[:2], pair.shape[-1] // 2)
+        kernels.swiglu_forward(*map(_array, (pair, outputs)))
+        ctx.save_for_backward(pair)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (pair,) = ctx.saved_tensors
+        dpair = torch.empty_like(pair)
+        kernels.swiglu_backward(*map(_array, (pair, grads[0], dpair)))
+        return dpair

@@ -1,0 +1,26 @@
+"""Every test has a cache of its own; slow ones run with --slow, those for a GPU where there is one."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    import torch
+
+    wanted = {
+        "slow": config.getoption("--slow"),
+        "gpu": torch.cuda.is_available() or torch.backends.mps.is_available(),
+    }
+    left_out = [item for item in items if any(item.get_closest_marker(m) and not on for m, on in wanted.items())]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))

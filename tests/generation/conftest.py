@@ -1,0 +1,30 @@
+"""Untrained models, whose weights are large enough that every context gives another distribution."""
+
+import pytest
+import torch
+
+from charrnn.network.model import Cell, Network, NetworkConfig
+from charrnn.tasks.language_model.model import LanguageModel
+from charrnn.text.vocab import Kind, build_vocab
+
+TEXT = "It was a dark and stormy night – “naïve” café, ありがとう, 😀! " * 5
+
+
+def untrained(cell: Cell = "mingru", vocab: Kind = "char") -> LanguageModel:
+    torch.manual_seed(0)
+    built = build_vocab(vocab, [TEXT], 300 if vocab == "subword" else None)
+    network = Network(NetworkConfig(cell=cell, hidden_size=24, num_layers=2), len(built), built.seen_size)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.add_((1.0 if name == "head.weight" else 0.3) * torch.randn_like(parameter))
+    return LanguageModel(network, built)
+
+
+@pytest.fixture(scope="module", params=["mingru", "lstm"])
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return untrained(cell=request.param)
+
+
+@pytest.fixture(scope="module", params=["char", "byte", "subword"])
+def model_of_any_vocab(request: pytest.FixtureRequest) -> LanguageModel:
+    return untrained(vocab=request.param)

@@ -1,0 +1,189 @@
+"""Writing text: reproducible, the model's own distribution, the same however it is read and shown."""
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from charrnn.errors import UsageError
+from charrnn.tasks.language_model.model import LanguageModel
+
+PROMPTS = ["", "It was", "naïve – 😀", "ありがとう", "日本語 غير", "\n\t\0"]
+ANY_SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.0},
+    {"temperature": 1.0, "top_k": 5, "top_p": 0.9, "min_p": 0.02, "repetition_penalty": 1.2},
+]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_any_prompt_is_continued_by_as_many_characters_as_asked(prompt: str, model_of_any_vocab: LanguageModel) -> None:
+    sample = model_of_any_vocab.generate(prompt, max_chars=37, temperature=1.5, seed=1)[0]
+    assert len(sample.text) == 37
+    assert sample.finish_reason == "length"
+
+
+@pytest.mark.parametrize("settings", ANY_SETTINGS, ids=str)
+def test_the_streamed_text_is_the_whole_one(settings: dict[str, Any], model_of_any_vocab: LanguageModel) -> None:
+    options = {"max_chars": 60, "seed": 3, "stop": ["e ", "an"], **settings}
+    pieces = list(model_of_any_vocab.stream("It", **options))
+    assert all(pieces)
+    assert "".join(pieces) == model_of_any_vocab.generate("It", **options)[0].text
+
+
+def test_a_seed_decides_the_text(model: LanguageModel) -> None:
+    texts = {seed: model.generate("It", max_chars=40, num_samples=3, seed=seed) for seed in (1, 2)}
+    for seed, samples in texts.items():
+        assert model.generate("It", max_chars=40, num_samples=3, seed=seed) == samples
+    assert texts[1] != texts[2]
+    assert len({sample.text for sample in texts[1]}) == 3
+    assert model.generate("It", max_chars=40) != model.generate("It", max_chars=40)
+
+
+def test_drawing_leaves_the_random_numbers_of_others_alone(model: LanguageModel) -> None:
+    before = torch.get_rng_state()
+    model.generate(max_chars=5)
+    model.generate(max_chars=5, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_likeliest_text_does_not_depend_on_how_many_are_written(model: LanguageModel) -> None:
+    (alone,) = model.generate("It", max_chars=50, temperature=0.0)
+    assert model.generate("It", max_chars=50, temperature=0.0, num_samples=4) == [alone] * 4
+    text = ""
+    for _ in range(50):
+        logits = model.read("It" + text).logits[0, : model.network.seen_size]
+        text += model.vocab.decode([int(logits.argmax())])
+    assert alone.text == text
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 11])
+def test_a_prompt_can_be_read_in_parts(cut: int, model: LanguageModel) -> None:
+    prompt = "It was – 😀 "
+    whole = model.read(prompt)
+    parts = model.read(prompt[cut:], after=model.read(prompt[:cut]))
+    assert_close(parts.logits, whole.logits, rtol=1e-4, atol=1e-4)
+    assert_close(parts.state, whole.state, rtol=1e-4, atol=1e-4)
+    assert torch.equal(parts.recent, whole.recent)
+    options: dict[str, Any] = {"max_chars": 30, "seed": 5, "repetition_penalty": 1.5}
+    assert model.generate(prompt[cut:], state=model.read(prompt[:cut]), **options) == model.generate(prompt, **options)
+
+
+def test_a_state_can_be_continued_any_number_of_times(model: LanguageModel) -> None:
+    state = model.read("It was")
+    first = model.generate(state=state, max_chars=30, seed=1, num_samples=2)
+    model.generate(" dark", state=state, max_chars=10, temperature=0.0)
+    assert model.generate(state=state, max_chars=30, seed=1, num_samples=2) == first
+    assert model.generate("It was", max_chars=30, seed=1, num_samples=2) == first
+
+
+def test_what_training_never_saw_is_never_drawn(model_of_any_vocab: LanguageModel) -> None:
+    model = model_of_any_vocab
+    bias = model.network.head.bias
+    with torch.no_grad():
+        bias[model.network.seen_size] += 1000
+    try:
+        seen = {model.vocab.pieces[i] for i in range(model.network.seen_size)}
+        for settings in ANY_SETTINGS:
+            state, drawn = model.read(""), ""
+            drawn = model.generate("Z", max_chars=200, seed=1, state=state, **settings)[0].text
+            ids = model.vocab.encode(drawn.replace("\ufffd", ""))
+            assert {model.vocab.pieces[i] for i in ids.tolist()} <= seen
+    finally:
+        with torch.no_grad():
+            bias[model.network.seen_size] -= 1000
+
+
+def chi_square(counts: Counter[str], probs: dict[str, float], total: int) -> float:
+    return sum((counts[key] - total * p) ** 2 / (total * p) for key, p in probs.items())
+
+
+def test_draws_follow_the_distribution_of_the_model(model: LanguageModel) -> None:
+    total = 4000
+    probs = model.read("It was").logits[0, : model.network.seen_size].softmax(-1).tolist()
+    samples = model.generate("It was", max_chars=1, temperature=1.0, num_samples=total, seed=7)
+    counts = Counter(sample.text for sample in samples)
+    likely = {model.vocab.decode([i]): p for i, p in enumerate(probs) if total * p >= 5}
+    assert len(likely) > 3
+    freedom = len(likely)
+    assert chi_square(counts, likely, total) < freedom + 6 * math.sqrt(2 * freedom)
+
+
+def test_samples_of_one_call_are_independent(model: LanguageModel) -> None:
+    """First characters of neighbouring samples agree as often as chance has it."""
+    total = 4000
+    probs = model.read("It").logits[0, : model.network.seen_size].softmax(-1)
+    samples = model.generate("It", max_chars=1, temperature=1.0, num_samples=total, seed=8)
+    agreements = sum(a.text == b.text for a, b in zip(samples[::2], samples[1::2], strict=True))
+    chance = float(probs.square().sum())
+    deviation = math.sqrt(total / 2 * chance * (1 - chance))
+    assert abs(agreements - total / 2 * chance) < 6 * deviation
+
+
+def test_second_characters_follow_the_first_of_the_same_sample(model: LanguageModel) -> None:
+    """Lanes are not mixed up, also when some samples end before others."""
+    samples = model.generate("It", max_chars=12, num_samples=30, seed=9, temperature=1.0, stop=["a"])
+    assert len({len(sample.text) for sample in samples}) > 2
+    for sample in samples:
+        state, likelihood = model.read("It"), 0.0
+        for character in sample.text:
+            (entry,) = model.vocab.encode(character).tolist()
+            likelihood += float(state.logits[0].log_softmax(-1)[entry])
+            state = model.read(character, after=state)
+        assert likelihood > -6.0 * max(len(sample.text), 1), sample.text
+
+
+@pytest.mark.parametrize("num_samples", [1, 3])
+def test_no_characters_asked_for_are_no_characters(num_samples: int, model: LanguageModel) -> None:
+    samples = model.generate("It", max_chars=0, num_samples=num_samples)
+    assert [(sample.text, sample.finish_reason) for sample in samples] == [("", "length")] * num_samples
+    assert list(model.stream("It", max_chars=0)) == []
+
+
+def test_a_stop_string_ends_the_text_before_it(model: LanguageModel) -> None:
+    free = model.generate("It", max_chars=200, seed=4)[0].text
+    stop = free[50:53]
+    sample = model.generate("It", max_chars=200, seed=4, stop=[stop, "never written"])[0]
+    assert sample.finish_reason == "stop"
+    assert sample.text == free[: free.index(stop)]
+
+
+def test_each_sample_ends_once_and_is_silent_afterwards(model: LanguageModel) -> None:
+    ended: list[int] = []
+    for sample, _, reason in model.stream_samples("It", max_chars=20, num_samples=12, seed=2, stop=["a", "e"]):
+        assert sample not in ended
+        if reason:
+            ended.append(sample)
+    assert sorted(ended) == list(range(12))
+
+
+def test_an_endless_beginning_of_a_stop_string_ends_all_the_same(model: LanguageModel) -> None:
+    entry = model.vocab.encode("a").tolist()[0]
+    bias = model.network.head.bias
+    with torch.no_grad():
+        bias[entry] += 1000
+    try:
+        sample = model.generate(max_chars=5, stop=["a" * 1000])[0]
+    finally:
+        with torch.no_grad():
+            bias[entry] -= 1000
+    assert (sample.text, sample.finish_reason) == ("aaaaa", "length")
+
+
+def test_a_great_repetition_penalty_lets_nothing_come_twice(model: LanguageModel) -> None:
+    length = min(model.network.seen_size - 3, 20)
+    text = model.generate("a", max_chars=length, temperature=0.0, repetition_penalty=1e9)[0].text
+    assert len(set("a" + text)) == length + 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_samples": 0}, {"temperature": -1}, {"top_p": 3.0}, {"temprature": 1.0}, {"top_k": "many"}],
+    ids=str,
+)
+def test_options_that_cannot_work_are_usage_errors(options: dict[str, Any], model: LanguageModel) -> None:
+    with pytest.raises(UsageError):
+        model.generate("It", max_chars=5, **options)

@@ -1,0 +1,44 @@
+"""Networks of every cell, with weights that leave nothing at the zero or one it starts with."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from charrnn.network.model import Network, NetworkConfig
+
+VOCAB_SIZE, SEEN_SIZE = 40, 30
+
+CONFIGS = {
+    "mingru": NetworkConfig(cell="mingru"),
+    "lstm": NetworkConfig(cell="lstm"),
+    "gru": NetworkConfig(cell="gru"),
+    "elman-tanh": NetworkConfig(cell="elman", activation="tanh"),
+    "elman-sigmoid": NetworkConfig(cell="elman", activation="sigmoid"),
+    "elman-relu": NetworkConfig(cell="elman", activation="relu"),
+}
+MakeNetwork = Callable[..., Network]
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> NetworkConfig:
+    return replace(CONFIGS[request.param], hidden_size=20, num_layers=2)
+
+
+@pytest.fixture
+def make_network() -> MakeNetwork:
+    def make(config: NetworkConfig, vocab_size: int = VOCAB_SIZE, seen_size: int = SEEN_SIZE) -> Network:
+        torch.manual_seed(1)
+        network = Network(config, vocab_size, seen_size)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        return network.eval()
+
+    return make
+
+
+@pytest.fixture(params=["untied", "tied"])
+def network(request: pytest.FixtureRequest, config: NetworkConfig, make_network: MakeNetwork) -> Network:
+    return make_network(replace(config, tie_weights=request.param == "tied"))

@@ -1,0 +1,31 @@
+"""Device and precision."""
+
+import pytest
+import torch
+
+from charrnn.errors import UsageError
+from charrnn.network.device import autocast, choose_device, choose_precision
+
+
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "", "cpu-2"])
+def test_a_device_this_machine_lacks_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="no device"):
+        choose_device(name)
+
+
+def test_auto_takes_a_device_that_works() -> None:
+    assert torch.ones(2, device=choose_device("auto")).sum() == 2
+    assert choose_device("cpu").type == "cpu"
+
+
+def test_a_precision_asked_for_is_taken() -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("bf16", cpu) == "bf16"
+    assert choose_precision("fp32", cpu) == "fp32"
+    assert choose_precision("auto", cpu) in ("bf16", "fp32")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_precision_is_that_of_matrix_products(precision: str, dtype: torch.dtype) -> None:
+    with autocast(torch.device("cpu"), precision):
+        assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == dtype
