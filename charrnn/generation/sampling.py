@@ -48,8 +48,9 @@ def probabilities(logits: Tensor, config: SamplingConfig, recent: Tensor | None 
         logits = penalize_repetition(logits, recent, config.repetition_penalty)
     if config.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
-    # The greatest logit becomes 0 first, so that a tiny temperature cannot overflow.
-    logits = (logits - logits.amax(-1, keepdim=True)) / config.temperature
+    # The greatest logit becomes 0 first, so that a tiny temperature cannot overflow; float32 has no tinier one.
+    temperature = min(max(config.temperature, 1e-38), 1e38)
+    logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if config.top_k is not None and config.top_k < logits.shape[-1]:
         kth = logits.topk(config.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < kth, -torch.inf)

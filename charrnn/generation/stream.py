@@ -34,15 +34,17 @@ class TextStream:
         """What was held back, once nothing can follow."""
         if self.finished:
             return ""
-        text = self._release(self._decoder.decode(b"", final=True)) + self._held
-        self._held = ""
-        self.finish_reason = self.finish_reason or "length"
+        text = self._release(self._decoder.decode(b"", final=True))
+        if not self.finished:
+            text += self._held[: self.left]
+            self.finish_reason = "length"
         return text
 
     def _release(self, new: str) -> str:
         text = self._held + new
-        found = [at for at in (text.find(stop) for stop in self.stop) if at >= 0]
-        end = min(found) if found else len(text) - self._possible_stop(text)
+        found = [(at + len(stop), at) for stop in self.stop if (at := text.find(stop)) >= 0]
+        # The stop string that is complete first ends the text, so that it does not matter how pieces are cut.
+        end = min(found)[1] if found else len(text) - self._possible_stop(text)
         self._held = text[end:]
         if found:
             self.finish_reason = "stop"

@@ -109,12 +109,17 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
     return tensor.numpy()
 
 
+def _new(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Memory for a result: contiguous, whatever the layout of `like`, since a kernel writes to it in place."""
+    return torch.empty(like.shape, dtype=dtype or like.dtype)
+
+
 class _NormConv(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        outputs, next_tail = torch.empty_like(x, dtype=dtype), torch.empty_like(tail)
+        outputs, next_tail = _new(x, dtype), _new(tail)
         scale = x.new_empty(x.shape[:2])
         kernels.norm_conv_forward(*map(_array, (x, weight, conv, tail, outputs, next_tail, scale)))
         ctx.save_for_backward(x, weight, conv, tail, scale)
@@ -124,7 +129,7 @@ class _NormConv(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, conv, tail, scale = ctx.saved_tensors
         lanes = x.shape[1]
-        dx, dtail = torch.empty_like(x), torch.empty_like(tail)
+        dx, dtail = _new(x), _new(tail)
         dweight, dconv = weight.new_empty(lanes, *weight.shape), conv.new_empty(lanes, *conv.shape)
         kernels.norm_conv_backward(*map(_array, (x, weight, conv, tail, scale, *grads, dx, dweight, dconv, dtail)))
         return dx, dweight.sum(0), dconv.sum(0), dtail, None
@@ -134,7 +139,7 @@ class _GatedMix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
         outputs = gates.new_empty(*gates.shape[:2], h0.shape[-1])
-        states = torch.empty_like(outputs, dtype=torch.float32)
+        states = _new(outputs, torch.float32)
         kernels.gated_mix_forward(*map(_array, (gates, h0, outputs, states)))
         ctx.save_for_backward(gates, h0, states)
         return outputs, states[-1].clone()
@@ -142,7 +147,7 @@ class _GatedMix(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gates, h0, states = ctx.saved_tensors
-        dgates, dh0 = torch.empty_like(gates), torch.empty_like(h0)
+        dgates, dh0 = _new(gates), _new(h0)
         kernels.gated_mix_backward(*map(_array, (gates, h0, states, *grads, dgates, dh0)))
         return dgates, dh0
 
@@ -152,7 +157,7 @@ class _AddNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, branch: Tensor, mask: Tensor, weight: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        total, normed = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+        total, normed = _new(x), _new(x, dtype)
         scale = x.new_empty(x.shape[:2])
         kernels.add_norm_forward(*map(_array, (x, branch, mask, weight, total, normed, scale)))
         ctx.save_for_backward(total, mask, weight, scale)
@@ -162,7 +167,7 @@ class _AddNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         total, mask, weight, scale = ctx.saved_tensors
-        dx, dbranch = torch.empty_like(total), torch.empty_like(total, dtype=ctx.branch_dtype)
+        dx, dbranch = _new(total), _new(total, ctx.branch_dtype)
         dweight = weight.new_empty(total.shape[1], *weight.shape)
         kernels.add_norm_backward(*map(_array, (total, mask, weight, scale, *grads, dx, dbranch, dweight)))
         return dx, dbranch, None, dweight.sum(0), None
@@ -171,7 +176,7 @@ class _AddNorm(torch.autograd.Function):
 class _MaskedAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, branch: Tensor, mask: Tensor) -> Tensor:
-        total = torch.empty_like(x)
+        total = _new(x)
         kernels.masked_add_forward(*map(_array, (x, branch, mask, total)))
         ctx.save_for_backward(mask)
         ctx.branch_dtype = branch.dtype
@@ -180,7 +185,7 @@ class _MaskedAdd(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (mask,) = ctx.saved_tensors
-        dbranch = torch.empty_like(grads[0], dtype=ctx.branch_dtype)
+        dbranch = _new(grads[0], ctx.branch_dtype)
         kernels.masked_add_backward(*map(_array, (grads[0], mask, dbranch)))
         return grads[0], dbranch, None
 
@@ -196,6 +201,6 @@ class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (pair,) = ctx.saved_tensors
-        dpair = torch.empty_like(pair)
+        dpair = _new(pair)
         kernels.swiglu_backward(*map(_array, (pair, grads[0], dpair)))
         return dpair

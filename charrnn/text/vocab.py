@@ -143,6 +143,8 @@ class Vocab:
         return table
 
     def _encode_block(self, text: str) -> Ids:
+        if self.kind == "byte":
+            return self._byte_ids.take(np.frombuffer(text.encode("utf-8", errors="surrogatepass"), dtype=np.uint8))
         points = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
         # Clipping sends every character past the table to its last slot.
         ids = self._table.take(points, mode="clip")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.errors import UsageError
@@ -111,10 +110,8 @@ def test_filters_work_in_the_order_that_is_documented() -> None:
     penalized = [1.0, *logits[1:]]
     probs = softmax([logit / 0.5 for logit in penalized])  # order of likelihood: 1, 0 = 2, 3, 4, 5
     probs = kept_only(probs, lambda i: i in (0, 1, 2, 3))  # top_k=4
-    assert 0.83 < sum(sorted(probs)[1:]) < 0.99
-    assert sum(sorted(probs)[2:]) < 0.83
+    assert sum(sorted(probs)[-2:]) < 0.83 < sum(sorted(probs)[-3:])
     probs = kept_only(probs, lambda i: i in (0, 1, 2))  # top_p=0.83
-    assert probs[0] < 0.5 * probs[1]
     expected = kept_only(probs, lambda i: i == 1)  # min_p=0.5
     settings = {"temperature": 0.5, "top_k": 4, "top_p": 0.83, "repetition_penalty": 2.0}
     assert probs_of(logits, [0], **settings) == pytest.approx(probs, abs=1e-5)

@@ -1,19 +1,21 @@
 """Bytes to text that can be shown: any split gives the same, stop strings and limits hold exactly."""
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.generation.stream import TextStream
 
-texts = st.text("abé😀", max_size=14)
-stops = st.lists(st.text("abé😀", max_size=4), max_size=3)
+texts = st.text("abé", max_size=14)
 cuts = st.lists(st.integers(0, 60), max_size=8)
+parts = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 5)), max_size=3)
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def shown(pieces: list[bytes], max_chars: int, stop: list[str]) -> tuple[str, str | None]:
@@ -30,10 +32,12 @@ def expected(text: str, max_chars: int, stop: list[str]) -> tuple[str, str]:
     return text[:max_chars], "length"
 
 
-@given(texts, stops, st.integers(0, 16), cuts)
+@settings(max_examples=500)
+@given(texts, parts, st.lists(st.text("abé", max_size=4), max_size=2), st.integers(0, 16), cuts)
 def test_any_split_gives_the_text_up_to_a_stop_string_or_its_length(
-    text: str, stop: list[str], max_chars: int, cuts: list[int]
+    text: str, parts: list[tuple[int, int]], others: list[str], max_chars: int, cuts: list[int]
 ) -> None:
+    stop = [*(text[at : at + length] for at, length in parts), *others]
     assert shown(split(text.encode(), cuts), max_chars, stop) == expected(text, max_chars, stop)
 
 
@@ -78,3 +82,9 @@ def test_no_characters_asked_for_are_no_characters(max_chars: int) -> None:
 def test_what_is_held_back_at_the_end_counts_too() -> None:
     assert shown([b"ab", b"c"], 2, ["abcd"]) == ("ab", "length")
     assert shown([b"a", "é".encode()[:1]], 5, ["ab"]) == ("a\ufffd", "length")
+    assert shown([b"ab", "é".encode()[:1]], 5, ["b\ufffd"]) == ("a", "stop")
+
+
+def test_of_stop_strings_that_overlap_the_one_complete_first_counts() -> None:
+    for pieces in ([b"xabcd"], [b"xab", b"c", b"d"]):
+        assert shown(pieces, 9, ["abcd", "bc"]) == ("xa", "stop")

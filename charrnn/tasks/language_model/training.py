@@ -265,11 +265,14 @@ class _Session:
     def _write_config(self, final: Score | None) -> None:
         """`config.json` and the model card, with the figures so far, or the final ones."""
         run, progress = self.run, self.trainer.progress
+        validation: dict[str, Any]
         if final is not None:
-            nats, method = final.nats_per_char, "each character scored once with carried state"
+            validation = final.as_dict() | {"method": "each character scored once with carried state"}
+        elif progress.best_loss is not None:
+            bits = progress.best_loss * self.trainer.objective.units.val_factor
+            validation = {"nats_per_char": bits * math.log(2), "method": "measured on parts of it during training"}
         else:
-            nats = (progress.best_loss or math.nan) * self.trainer.objective.units.val_factor * math.log(2)
-            method = "measured on parts of it during training"
+            validation = {}
         same_text = run.val.sha256 == run.train.sha256
         figures = {
             "text": ", ".join(Path(source.name).name for source in run.train.text.sources[:5]),
@@ -283,10 +286,10 @@ class _Session:
             "minutes": progress.seconds / 60,
             "device": self.device.type,
             "precision": run.training.precision,
-            "validation": {"nats_per_char": None if math.isnan(nats) else nats, "method": method},
+            "validation": validation,
         }
         checkpoint.write_config(self.output, "language_model", self.network, run.vocab, figures)
-        if not math.isnan(nats):
+        if validation:
             card = model_card(str(self.output), checkpoint.read_config(self.output))
             atomic_write(self.output / checkpoint.CARD, card)
 
