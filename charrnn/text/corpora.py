@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import re
-import sys
 import sysconfig
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -107,12 +106,12 @@ def get(
     directory: Path | None = None,
     *,
     progress: bool = True,
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str], None] = lambda note: None,
 ) -> Path:
     """The path of `name` as a plain UTF-8 text, made or downloaded if it isn't there yet.
 
-    It lies in `directory`, else in the cache. `report` (None: standard error) is told in one line what can be
-    said for a download's checksum; `progress` shows a bar on a terminal.
+    It lies in `directory`, else in the cache. `report` is told in one line what can be said for a download's
+    checksum; `progress` shows a bar on a terminal.
 
     Raises `UsageError` for an unknown name, and `CharrnnError` if the text can't be had.
     """
@@ -126,7 +125,7 @@ def get(
         if corpus.url is None:
             _write(path, _MAKERS[name]())
         else:
-            _fetch(corpus, corpus.url, folder, progress, report or _to_stderr)
+            _fetch(corpus, corpus.url, folder, progress, report)
     except OSError as error:
         raise CharrnnError(f"cannot write {path}: {error.strerror or error}") from error
     return path
@@ -329,7 +328,3 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
             file.writelines(pieces)
         if not temporary.stat().st_size:
             raise CharrnnError("the text is empty")
-
-
-def _to_stderr(message: str) -> None:
-    print(message, file=sys.stderr)

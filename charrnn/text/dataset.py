@@ -7,6 +7,7 @@ costs time only.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from charrnn.text.vocab import Ids, Kind, Vocab, build_vocab
 class TextConfig:
     """How text becomes ids."""
 
-    vocab: Kind = "char"
+    vocab: Kind | None = None  # None: char, or that of the model to start from
     vocab_size: int | None = None  # None: the vocabulary's own default
     val_fraction: float = 0.1  # the last part of the text, unless a validation text is given
 
@@ -58,7 +59,7 @@ def split_text(text: Text, val_text: Text | None, val_fraction: float, min_chars
     if val_text is None:
         cut = int(length * (1 - val_fraction))
         train, val = Split(text, sha256, 0, cut), Split(text, sha256, cut, length)
-        needed = int(min_chars / (1 - val_fraction)) + 1
+        needed = next(n for n in itertools.count(min_chars) if int(n * (1 - val_fraction)) >= min_chars)
     else:
         val_length, val_sha256 = val_text.measure()
         train, val = Split(text, sha256, 0, length), Split(val_text, val_sha256, 0, val_length)
@@ -75,12 +76,13 @@ def make_vocab(train: Split, config: TextConfig) -> Vocab:
 
     Raises CharrnnError if the text has changed since it was measured.
     """
-    entry = cache_dir("vocabularies") / f"{train.key(config.vocab, config.vocab_size)}.json"
+    kind = config.vocab or "char"
+    entry = cache_dir("vocabularies") / f"{train.key(kind, config.vocab_size)}.json"
     if entry.exists():
         cached = json.loads(entry.read_text(encoding="utf-8"))
         return Vocab(cached["definition"], cached["seen_size"])
     _check_unchanged(train)
-    vocab = build_vocab(config.vocab, train.text.slice(train.start, train.stop), config.vocab_size)
+    vocab = build_vocab(kind, train.text.slice(train.start, train.stop), config.vocab_size)
     atomic_write(entry, json.dumps({"definition": vocab.definition, "seen_size": vocab.seen_size}))
     return vocab
 

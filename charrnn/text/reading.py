@@ -74,7 +74,10 @@ class Text:
         length, digest = 0, hashlib.sha256()
         for chunk in self.chunks():
             length += len(chunk)
-            digest.update(chunk.encode("utf-8"))
+            try:
+                digest.update(chunk.encode("utf-8"))
+            except UnicodeEncodeError as error:  # some codecs, such as utf-7, let half a character through
+                raise UsageError(f"not {self.encoding} text: {error.reason}") from None
         return length, digest.hexdigest()
 
 
@@ -155,7 +158,7 @@ def _open_zstd(path: Path) -> IO[bytes]:
 
 def spool(stream: BinaryIO, name: str) -> Source:
     """Copy a stream that can be read only once to a file that is gone when the program ends."""
-    # Unnamed on disk: the open handle in `_spooled` keeps it, and a private text leaves no copy behind.
+    # The handle in `_spooled` keeps it until the program ends: a private text leaves no copy behind.
     file = tempfile.NamedTemporaryFile(dir=cache_dir(), prefix="stdin-")  # noqa: SIM115
     shutil.copyfileobj(stream, file)
     file.flush()
@@ -211,8 +214,14 @@ def _looks_like_text(source: Source, encoding: str) -> bool:
 def _refuse_binary(source: Source, sample: bytes, encoding: str) -> None:
     if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
         return
-    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UsageError(f"{source.name}: not {encoding} text; it looks like UTF-16: add --encoding utf-16")
+    # The longer mark first: that of UTF-16 is its beginning.
+    for name, mark in (
+        ("utf-32", codecs.BOM_UTF32_LE),
+        ("utf-16", codecs.BOM_UTF16_LE),
+        ("utf-16", codecs.BOM_UTF16_BE),
+    ):
+        if sample.startswith(mark):
+            raise UsageError(f"{source.name}: not {encoding} text; it looks like {name}: add --encoding {name}")
     if b"\0" in sample[:SAMPLE_BYTES]:
         position = sample.index(b"\0")
         raise UsageError(f"{source.name}: not a text file (a zero byte at position {position})")
@@ -228,7 +237,7 @@ def _not_text(source: Source, encoding: str, position: int) -> UsageError:
             before -= len(skipped)
         sample = stream.read(SAMPLE_BYTES)
     # Whole lines only: half a character at the cut would rule the right encoding out. Plain ASCII tells nothing.
-    lines = sample.split(b"\n")[position > SAMPLE_BYTES // 2 : -1 if len(sample) == SAMPLE_BYTES else None]
+    lines = sample.split(b"\n")[position > SAMPLE_BYTES // 2 : -1]
     lines = [line for line in lines if not line.isascii()]
     others = [name for name in ("utf_8", *COMMON_ENCODINGS) if codecs.lookup(name) != codecs.lookup(encoding)]
     matches = from_bytes(b"\n".join(lines) or sample, cp_isolation=others)

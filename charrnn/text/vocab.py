@@ -80,8 +80,8 @@ class Vocab:
         """Read a `tokenizer.json`."""
         try:
             return cls(path.read_text(encoding="utf-8"), seen_size)
-        except (OSError, UnicodeDecodeError) as error:
-            raise CharrnnError(f"{path}: cannot be read as a vocabulary: {error}") from error
+        except (OSError, UnicodeDecodeError, CharrnnError) as error:
+            raise CharrnnError(f"{path}: {error}") from None
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -41,7 +41,7 @@ class TrainingConfig:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("weight_decay", "warmup_steps", "seed"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 < self.beta2 < 1:
             raise UsageError(f"beta2 must lie between 0 and 1, not {self.beta2}")

@@ -254,6 +254,13 @@ def test_an_error_says_which_encoding_would_do(
     assert read(path, encoding=encoding) == plain + text * 20
 
 
+@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize("plain_lines", [1, 10_000])
+def test_a_sample_that_ends_within_a_character_tells_the_encoding(plain_lines: int, shift: int, tmp_path: Path) -> None:
+    text = "plain\n" * plain_lines + "a" * shift + CHINESE * (2 * reading.SAMPLE_BYTES // len(CHINESE))
+    assert complaint(UsageError, put(tmp_path, "a.txt", text.encode("gb18030"))).endswith("try --encoding gb18030")
+
+
 @in_old_encodings
 def test_the_right_encoding_is_told_from_a_last_line_without_an_end(text: str, encoding: str, tmp_path: Path) -> None:
     path = put(tmp_path, "a.txt", ("Plain letters\n" + text.strip()).encode(encoding))
@@ -284,10 +291,14 @@ def test_a_compressed_file_cut_short_is_damaged(
 
 
 @every_compression
-def test_a_damaged_compressed_file_is_one_line(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+@laws
+@given(share=st.floats(0.1, 0.9), junk=st.binary(min_size=8, max_size=8))
+def test_a_damaged_compressed_file_is_one_line(
+    pack: Callable[[bytes], bytes], share: float, junk: bytes, tmp_path: Path
+) -> None:
     data = pack(TEXT.encode())
-    middle = len(data) // 2
-    path = put(tmp_path, "packed", data[: middle - 10] + b"\xff" * 20 + data[middle + 10 :])
+    start = int(len(data) * share)
+    path = put(tmp_path, "packed", data[:start] + junk + data[start + 8 :])
     assert str(path) in complaint(CharrnnError, path)
 
 

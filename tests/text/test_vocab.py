@@ -122,6 +122,15 @@ def test_seen_entries_of_characters_are_only_those_that_occur(room: int) -> None
     assert set(vocab.encode(text).tolist()) == set(range(vocab.seen_size))
 
 
+@pytest.mark.parametrize("kind", ["byte", "subword"])
+@laws
+@given(text=training_text)
+def test_bytes_that_training_lacks_come_last(kind: Kind, text: str) -> None:
+    vocab = build(kind, text)
+    lacking = {bytes([value]) for value in range(256)} - {bytes([value]) for value in text.encode()}
+    assert set(vocab.pieces[vocab.seen_size :]) == lacking
+
+
 @laws
 @given(text=training_text, room=st.integers(1, 30))
 def test_a_limited_character_vocabulary_keeps_the_most_frequent(text: str, room: int) -> None:

@@ -122,8 +122,10 @@ def train(
     train_text = find_text(files, encoding)
     val_text = find_text(val, encoding) if val else None
     train_split, val_split = split_text(train_text, val_text, text.val_fraction, training.bptt_len + 1)
-    reuse = base is not None and text.vocab == "subword" == base.vocab.kind and text.vocab_size is None
-    vocab = base.vocab if base is not None and reuse else make_vocab(train_split, text)
+    if base is not None and base.vocab.kind == text.vocab == "subword" and text.vocab_size is None:
+        vocab = base.vocab  # other subwords would fit none of what the network has learned
+    else:
+        vocab = make_vocab(train_split, text)
     network = replace(network, hidden_size=network.width, num_layers=network.depth)
 
     run = Run(train_split, val_split, vocab, network, training)
@@ -290,7 +292,7 @@ class _Session:
         }
         checkpoint.write_config(self.output, "language_model", self.network, run.vocab, figures)
         if validation:
-            card = model_card(str(self.output), checkpoint.read_config(self.output))
+            card = model_card(self.output.resolve().name, checkpoint.read_config(self.output))
             atomic_write(self.output / checkpoint.CARD, card)
 
     def _describe(self) -> None:
@@ -312,7 +314,7 @@ def _settings_of_base(
         asked = getattr(network, field.name)
         if field.name != "dropout" and asked != field.default and asked != getattr(shape, field.name):
             raise UsageError(f"--init-from keeps the network of that model: leave {field.name} out")
-    return text, replace(shape, dropout=network.dropout)
+    return replace(text, vocab=text.vocab or base.vocab.kind), replace(shape, dropout=network.dropout)
 
 
 def _default_lr(network: NetworkConfig) -> float:
