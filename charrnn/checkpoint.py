@@ -58,14 +58,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def write_config(directory: Path, model_type: str, network: Network, vocab: Vocab, figures: Mapping[str, Any]) -> None:
-    """Write `config.json`."""
-    config = {
+def describe(model_type: str, network: Network, vocab: Vocab, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.json` holds."""
+    return {
         "model_type": model_type,
         "network": dataclasses.asdict(network.config),
         "vocab": {"kind": vocab.kind, "size": len(vocab), "seen_size": vocab.seen_size},
         "training": dict(figures),
     }
+
+
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """Write `config.json`."""
     atomic_write(directory / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -1,8 +1,12 @@
 """Every test has a cache of its own; slow ones run with --slow, those for a GPU where there is one."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The networks of the tests are so small that more threads would only wait for each other. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,10 @@ Shapes: T time, B batch, D width, F width of the MLP.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -114,6 +116,14 @@ def _new(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return torch.empty(like.shape, dtype=dtype or like.dtype)
 
 
+def _run(kernel: Callable[..., None], *tensors: Tensor) -> None:
+    """Call a kernel with as many of torch's threads as the first tensor (T, B, …) has lanes."""
+    limit = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    threads = min(tensors[0].shape[1], torch.get_num_threads(), limit)
+    numba.set_num_threads(threads)
+    kernel(*map(_array, tensors))
+
+
 class _NormConv(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -121,7 +131,7 @@ class _NormConv(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         outputs, next_tail = _new(x, dtype), _new(tail)
         scale = x.new_empty(x.shape[:2])
-        kernels.norm_conv_forward(*map(_array, (x, weight, conv, tail, outputs, next_tail, scale)))
+        _run(kernels.norm_conv_forward, x, weight, conv, tail, outputs, next_tail, scale)
         ctx.save_for_backward(x, weight, conv, tail, scale)
         return outputs, next_tail
 
@@ -131,7 +141,7 @@ class _NormConv(torch.autograd.Function):
         lanes = x.shape[1]
         dx, dtail = _new(x), _new(tail)
         dweight, dconv = weight.new_empty(lanes, *weight.shape), conv.new_empty(lanes, *conv.shape)
-        kernels.norm_conv_backward(*map(_array, (x, weight, conv, tail, scale, *grads, dx, dweight, dconv, dtail)))
+        _run(kernels.norm_conv_backward, x, weight, conv, tail, scale, *grads, dx, dweight, dconv, dtail)
         return dx, dweight.sum(0), dconv.sum(0), dtail, None
 
 
@@ -140,7 +150,7 @@ class _GatedMix(torch.autograd.Function):
     def forward(ctx: Any, gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
         outputs = gates.new_empty(*gates.shape[:2], h0.shape[-1])
         states = _new(outputs, torch.float32)
-        kernels.gated_mix_forward(*map(_array, (gates, h0, outputs, states)))
+        _run(kernels.gated_mix_forward, gates, h0, outputs, states)
         ctx.save_for_backward(gates, h0, states)
         return outputs, states[-1].clone()
 
@@ -148,7 +158,7 @@ class _GatedMix(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gates, h0, states = ctx.saved_tensors
         dgates, dh0 = _new(gates), _new(h0)
-        kernels.gated_mix_backward(*map(_array, (gates, h0, states, *grads, dgates, dh0)))
+        _run(kernels.gated_mix_backward, gates, h0, states, *grads, dgates, dh0)
         return dgates, dh0
 
 
@@ -159,7 +169,7 @@ class _AddNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         total, normed = _new(x), _new(x, dtype)
         scale = x.new_empty(x.shape[:2])
-        kernels.add_norm_forward(*map(_array, (x, branch, mask, weight, total, normed, scale)))
+        _run(kernels.add_norm_forward, x, branch, mask, weight, total, normed, scale)
         ctx.save_for_backward(total, mask, weight, scale)
         ctx.branch_dtype = branch.dtype
         return total, normed
@@ -169,7 +179,7 @@ class _AddNorm(torch.autograd.Function):
         total, mask, weight, scale = ctx.saved_tensors
         dx, dbranch = _new(total), _new(total, ctx.branch_dtype)
         dweight = weight.new_empty(total.shape[1], *weight.shape)
-        kernels.add_norm_backward(*map(_array, (total, mask, weight, scale, *grads, dx, dbranch, dweight)))
+        _run(kernels.add_norm_backward, total, mask, weight, scale, *grads, dx, dbranch, dweight)
         return dx, dbranch, None, dweight.sum(0), None
 
 
@@ -177,7 +187,7 @@ class _MaskedAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, branch: Tensor, mask: Tensor) -> Tensor:
         total = _new(x)
-        kernels.masked_add_forward(*map(_array, (x, branch, mask, total)))
+        _run(kernels.masked_add_forward, x, branch, mask, total)
         ctx.save_for_backward(mask)
         ctx.branch_dtype = branch.dtype
         return total
@@ -186,7 +196,7 @@ class _MaskedAdd(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (mask,) = ctx.saved_tensors
         dbranch = _new(grads[0], ctx.branch_dtype)
-        kernels.masked_add_backward(*map(_array, (grads[0], mask, dbranch)))
+        _run(kernels.masked_add_backward, grads[0], mask, dbranch)
         return grads[0], dbranch, None
 
 
@@ -194,7 +204,7 @@ class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pair: Tensor) -> Tensor:
         outputs = pair.new_empty(*pair.shape[:2], pair.shape[-1] // 2)
-        kernels.swiglu_forward(*map(_array, (pair, outputs)))
+        _run(kernels.swiglu_forward, pair, outputs)
         ctx.save_for_backward(pair)
         return outputs
 
@@ -202,5 +212,5 @@ class _SwiGLU(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (pair,) = ctx.saved_tensors
         dpair = _new(pair)
-        kernels.swiglu_backward(*map(_array, (pair, grads[0], dpair)))
+        _run(kernels.swiglu_backward, pair, grads[0], dpair)
         return dpair

@@ -33,6 +33,7 @@ from charrnn.training.trainer import STATE, Report, Trainer
 DEFAULT_MINUTES = 3.0
 DEFAULT_CORPUS = "python-docs"
 FINAL_CHARS = 1_000_000  # of the validation text, scored when training has ended
+FINAL_METHOD = "each character scored once with carried state"
 SAMPLE_CHARS = 120
 SAMPLE_TEMPERATURES = (0.5, 0.8)
 RUN = "run.json"
@@ -229,18 +230,25 @@ class _Session:
                 f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"
             )
         model = LanguageModel.load(self.output, device=str(self.device))
-        if not was_finished:
-            limit = min(self.run.val.stop, self.run.val.start + FINAL_CHARS)
-            score = model.score(self.run.val.text.slice(self.run.val.start, limit))
-            self._write_config(score)
-            whole = (
-                "the whole validation text" if limit == self.run.val.stop else f"its first {score.chars:,} characters"
-            )
-            self.report.note(
-                f"validation: {score.bits_per_char:.4f} bits/char ({score.nats_per_char:.4f} nats) on {whole}, "
-                f"weights of step {progress.best_step:,}"
-            )
+        figures = model.config.get("training", {})
+        if figures.get("validation", {}).get("method") != FINAL_METHOD:  # also if a kill came just before
+            self._score(model)
         return model
+
+    def _score(self, model: LanguageModel) -> None:
+        """Score the best weights, unless a resumed run has lost the text itself."""
+        limit = min(self.run.val.stop, self.run.val.start + FINAL_CHARS)
+        try:
+            score = model.score(self.run.val.text.slice(self.run.val.start, limit))
+        except CharrnnError as error:
+            self.report.note(f"no final score of the validation text: {error}")
+            return
+        self._write_config(score)
+        whole = "the whole validation text" if limit == self.run.val.stop else f"its first {score.chars:,} characters"
+        self.report.note(
+            f"validation: {score.bits_per_char:.4f} bits/char ({score.nats_per_char:.4f} nats) on {whole}, "
+            f"weights of step {self.trainer.progress.best_step:,}"
+        )
 
     def set_dropout(self) -> None:
         """The dropout asked for, or what suits the number of passes over the text."""
@@ -269,7 +277,7 @@ class _Session:
         run, progress = self.run, self.trainer.progress
         validation: dict[str, Any]
         if final is not None:
-            validation = final.as_dict() | {"method": "each character scored once with carried state"}
+            validation = final.as_dict() | {"method": FINAL_METHOD}
         elif progress.best_loss is not None:
             bits = progress.best_loss * self.trainer.objective.units.val_factor
             validation = {"nats_per_char": bits * math.log(2), "method": "measured on parts of it during training"}
@@ -290,10 +298,11 @@ class _Session:
             "precision": run.training.precision,
             "validation": validation,
         }
-        checkpoint.write_config(self.output, "language_model", self.network, run.vocab, figures)
-        if validation:
-            card = model_card(self.output.resolve().name, checkpoint.read_config(self.output))
+        config = checkpoint.describe("language_model", self.network, run.vocab, figures)
+        if validation:  # the card first: final figures in config.json mean that nothing is left to do
+            card = model_card(self.output.resolve().name, config)
             atomic_write(self.output / checkpoint.CARD, card)
+        checkpoint.write_config(self.output, config)
 
     def _describe(self) -> None:
         run, note = self.run, self.report.note
@@ -336,8 +345,10 @@ def _refuse_occupied(output: Path) -> None:
         raise UsageError(f"{output}: already holds a run: add --resume to go on with it, or choose another -o")
     if (output / checkpoint.CONFIG).exists() and (output / checkpoint.WEIGHTS).exists():
         raise UsageError(f"{output}: already holds a model: choose another -o")
-    ours = {"training", checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.GENERATION_CONFIG}
-    if any(entry.name not in ours for entry in output.iterdir()):
+    ours = {"training"}
+    if (output / "training" / RUN).exists():  # of a run that was killed before it saved anything
+        ours |= {checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.GENERATION_CONFIG}
+    if any(entry.name not in ours and not entry.match(".*.partial") for entry in output.iterdir()):
         raise UsageError(f"{output}: is not empty and holds no model: choose a new directory")
 
 
