@@ -123,20 +123,16 @@ def load_network(directory: Path, device: torch.device) -> tuple[Network, Vocab,
     vocab = Vocab.load(directory / TOKENIZER, seen_size)
     if len(vocab) != vocab_size:
         raise CharrnnError(f"{directory}: {TOKENIZER} has {len(vocab)} entries, {CONFIG} says {vocab_size}")
-    network = Network(network_config, vocab_size, seen_size).to(device)
     tensors, _ = load_tensors(directory / WEIGHTS)
-    load_weights(network, tensors, directory / WEIGHTS)
-    return network.eval(), vocab, config
-
-
-def load_weights(network: Network, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy named weights into the network. Raises CharrnnError if they are another network's."""
-    own = network_tensors(network)
-    if {name: tensor.shape for name, tensor in tensors.items()} != {name: w.shape for name, w in own.items()}:
-        raise CharrnnError(f"{source}: the weights do not fit the network that {CONFIG} describes")
+    with torch.device("meta"):  # where a size that makes no sense costs no memory
+        expected = network_tensors(Network(network_config, vocab_size, seen_size))
+    if {name: w.shape for name, w in tensors.items()} != {name: w.shape for name, w in expected.items()}:
+        raise CharrnnError(f"{directory / WEIGHTS}: the weights do not fit the network that {CONFIG} describes")
+    network = Network(network_config, vocab_size, seen_size).to(device)
     with torch.no_grad():
-        for name, weight in own.items():
+        for name, weight in network_tensors(network).items():
             weight.copy_(tensors[name])
+    return network.eval(), vocab, config
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

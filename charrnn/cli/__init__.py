@@ -23,6 +23,8 @@ COMMANDS = {
     "corpus": "List and get named corpora.",
 }
 
+OUT_OF_MEMORY = "out of memory: try a smaller --size, or --set batch_size=16"
+
 
 class Commands(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
@@ -45,6 +47,12 @@ class Commands(click.Group):
 
             ctx.fail(f"no command {args[0]!r}{nearest(args[0], COMMANDS) or ': see charrnn --help'}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make it exit code 1
+            _reader_gone()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -72,18 +80,29 @@ def main() -> NoReturn:
     except CharrnnError as error:
         _fail(str(error), error.exit_code)
     except click.ClickException as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            error.show()
+            sys.exit(2)
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader has gone (`| head`): nothing is left to say, and nowhere to say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _reader_gone()
     except MemoryError:
-        _fail("out of memory: try a smaller --size, or --set batch_size=16", 1)
+        _fail(OUT_OF_MEMORY, 1)
+    except RuntimeError as error:  # which is what torch makes of it
+        if "allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        _fail(OUT_OF_MEMORY, 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", 1)
+
+
+def _reader_gone() -> NoReturn:
+    """The reader has gone (`| head`): nothing is left to say, and nowhere to say it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
 
 
 def _fail(message: str, code: int) -> NoReturn:

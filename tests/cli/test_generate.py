@@ -1,0 +1,103 @@
+"""`charrnn generate`: text alone on stdout, from any prompt."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import charrnn
+
+Cli = Callable[..., Any]
+
+
+def test_the_prompt_and_what_follows_are_all_of_stdout(cli: Cli, trained: Path) -> None:
+    result = cli("generate", trained, "-p", "The", "-n", "60", "--seed", "1")
+    (sample,) = charrnn.load(trained).generate("The", max_chars=60, seed=1)
+    assert (result.code, result.out, result.err) == (0, f"The{sample.text}\n", "")
+
+
+def test_a_prompt_of_any_script_is_printed_as_it_is(cli: Cli, trained: Path) -> None:
+    prompt = "日本 غير 😀\t“é”"
+    result = cli("generate", trained, "-p", prompt, "-n", "5")
+    assert result.out.startswith(prompt)
+    assert len(result.out) == len(prompt) + 6
+
+
+def test_the_prompt_can_come_from_standard_input(cli: Cli, trained: Path) -> None:
+    options = ["-n", "30", "--seed", "4"]
+    given = cli("generate", trained, "-p", "naïve\ncat", *options)
+    read = cli("generate", trained, "-", *options, stdin="naïve\ncat")
+    assert read.out == given.out
+    assert cli("generate", trained, "-", *options, stdin=b"\xff").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["-t", "0"], {"temperature": 0.0}),
+        (["--top-k", "2"], {"top_k": 2}),
+        (["--top-p", "0.5"], {"top_p": 0.5}),
+        (["--min-p", "0.2"], {"min_p": 0.2}),
+        (["--repetition-penalty", "2"], {"repetition_penalty": 2.0}),
+        (["--stop", "a", "--stop", "e"], {"stop": ["a", "e"]}),
+        (["-n", "0"], {"max_chars": 0}),
+    ],
+    ids=str,
+)
+def test_options_are_those_of_the_model(options: list[str], settings: dict[str, Any], cli: Cli, trained: Path) -> None:
+    arguments = {"max_chars": 40, "seed": 3, **settings}
+    expected = charrnn.load(trained).generate("T", **arguments)[0].text
+    for more in ([], ["--no-stream"]):
+        assert cli("generate", trained, "-p", "T", "-n", "40", "--seed", "3", *options, *more).out == f"T{expected}\n"
+
+
+@pytest.mark.parametrize("stream", [[], ["--no-stream"]], ids=["stream", "no stream"])
+def test_several_samples_come_in_order(stream: list[str], cli: Cli, trained: Path) -> None:
+    samples = charrnn.load(trained).generate("T", num_samples=5, max_chars=40, seed=6, stop=["s"], temperature=2.0)
+    assert len({len(sample.text) for sample in samples}) > 1
+    arguments = ["-p", "T", "-n", "40", "--seed", "6", "--num-samples", "5", "--stop", "s", "-t", "2"]
+    assert cli("generate", trained, *arguments, *stream).out == "".join(f"T{sample.text}\n" for sample in samples)
+    lines = cli("generate", trained, *arguments, "--json").out.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"prompt": "T", "text": sample.text, "finish_reason": sample.finish_reason} for sample in samples
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-p", "x", "-"], "not both"),
+        (["file.txt"], "file.txt"),
+        (["-n", "-1"], "-1"),
+        (["-n", "many"], "many"),
+        (["-t", "-1"], "temperature"),
+        (["--top-p", "2"], "top_p"),
+        (["--top-k", "0"], "top_k"),
+        (["--num-samples", "0"], "num_samples"),
+        (["--device", "abacus"], "abacus"),
+        (["--temprature", "1"], "temperature"),
+    ],
+    ids=str,
+)
+def test_a_wrong_call_is_one_line(arguments: list[str], words: str, cli: Cli, trained: Path) -> None:
+    result = cli("generate", trained, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("charrnn: ")
+    assert result.err.count("\n") == 1
+    assert words in result.err
+
+
+def test_a_reader_that_leaves_ends_it_quietly(trained: Path) -> None:
+    arguments = [sys.executable, "-m", "charrnn", "generate", str(trained), "-n", "1000000"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len(os.read(process.stdout.fileno(), 10)) > 0
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
