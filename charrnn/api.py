@@ -14,6 +14,8 @@ from charrnn.text.dataset import TextConfig
 from charrnn.training.config import TrainingConfig
 from charrnn.training.trainer import Report
 
+SETTINGS = (TextConfig, NetworkConfig, TrainingConfig)
+
 
 def load(directory: str | Path, device: str = "auto") -> LanguageModel:
     """The model in a directory.
@@ -41,7 +43,7 @@ def train(
     Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
     with the run saved: `resume(output)` goes on.
     """
-    text, network, training = distribute(settings, TextConfig, NetworkConfig, TrainingConfig)
+    text, network, training = distribute(settings, *SETTINGS)
     return language_model.train(
         [files] if isinstance(files, str) else files,
         output,

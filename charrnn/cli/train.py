@@ -53,7 +53,7 @@ def train(
     With no FILE it trains on python-docs, a text that comes with Python. The best weights are kept; Ctrl-C saves
     the run, and --resume goes on with it.
     """
-    from charrnn.settings import parse_pair, read_toml
+    from charrnn.settings import distribute, parse_pair, read_toml
 
     settings = read_toml(config) if config else {}
     settings |= dict(map(parse_pair, pairs))
@@ -78,6 +78,7 @@ def train(
         if resume:
             api.resume(output, files, encoding=encoding, report=report)
         else:
+            distribute(settings, *api.SETTINGS)  # refuses the names of train's other arguments
             api.train(files, output, val=val, encoding=encoding, init_from=init_from, report=report, **settings)
     except KeyboardInterrupt:
         if (output / "training" / "state.safetensors").exists():

@@ -12,15 +12,8 @@ import pytest
 
 from charrnn.cli import main
 
-TINY = [
-    "hidden_size=16",
-    "num_layers=1",
-    "batch_size=4",
-    "bptt_len=16",
-    "num_validations=2",
-    "precision=fp32",
-    "device=cpu",
-]
+TINY = ["hidden_size=16", "num_layers=1", "batch_size=4", "bptt_len=16", "num_validations=2"]
+TINY += ["precision=fp32", "device=cpu"]
 OPTIONS = [option for pair in TINY for option in ("--set", pair)]
 WORDS = ["one", "two", "naïve", "the", "cat", "日本", "sat\n", "😀", "on", "a"]
 

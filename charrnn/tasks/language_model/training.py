@@ -337,10 +337,11 @@ def _default_dropout(passes: float) -> float:
 
 def _refuse_occupied(output: Path) -> None:
     """Never write into a directory that holds a model, a run, or anything else."""
-    if not output.exists():
+    existing = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UsageError(f"{existing}: is a file; -o takes a directory")
+    if existing != output:
         return
-    if not output.is_dir():
-        raise UsageError(f"{output}: is a file; -o takes a directory")
     if (output / "training" / STATE).exists():
         raise UsageError(f"{output}: already holds a run: add --resume to go on with it, or choose another -o")
     if (output / checkpoint.CONFIG).exists() and (output / checkpoint.WEIGHTS).exists():
