@@ -117,3 +117,18 @@ def test_a_cell_is_its_formula(name: str, length: int, make_network: Callable[[N
 
 def close(ours: Tensor | tuple[Tensor, ...], expected: Tensor | tuple[Tensor, ...], label: str = "outputs") -> None:
     assert_close(ours, expected, rtol=1e-4, atol=2e-5, check_dtype=False, msg=lambda text: f"{label}: {text}")
+
+
+def test_untrained_lstm_units_rather_keep_than_forget() -> None:
+    torch.manual_seed(0)
+    layer = Network(NetworkConfig(cell="lstm", hidden_size=64, num_layers=1), 10, 10).layers[0]
+    weights = dict(layer.named_parameters())
+    bias = (weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"])[64:128]  # order: input, forget, cell, output
+    assert bias.mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_untrained_mingru_units_remember_from_one_to_about_fifty_characters() -> None:
+    layer = Network(NetworkConfig(cell="mingru", hidden_size=64, num_layers=1), 10, 10).layers[0]
+    memories = 1 / torch.sigmoid(dict(layer.named_parameters())["gates.bias"][:64])
+    assert 1 < memories.min() < 2
+    assert 40 < memories.max() < 70
