@@ -270,3 +270,37 @@ def swiglu_backward(pair, dy, dpair):
                     d * _wide(pair[t, b, width + j]) * s * (float32(1.0) + a * (float32(1.0) - s)), dpair
                 )
                 dpair[t, b, width + j] = _narrow(d * a * s, dpair)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def norm_forward(x, weight, y, scale):
+    """x (T, B, D), weight (D,) → its norm y (T, B, D), scale (T, B)."""
+    length, batch, width = x.shape
+    for b in prange(batch):
+        for t in range(length):
+            square = float32(0.0)
+            for j in range(width):
+                square += x[t, b, j] * x[t, b, j]
+            r = float32(1.0) / np.sqrt(square / float32(width) + EPSILON)
+            scale[t, b] = r
+            for j in range(width):
+                y[t, b, j] = _narrow(x[t, b, j] * r * weight[j], y)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def norm_backward(x, weight, scale, dy, dx, dweight):
+    """Gradients of `norm_forward`; dweight (B, D) is per lane."""
+    length, batch, width = x.shape
+    for b in prange(batch):
+        row_weight = np.zeros(width, np.float32)
+        for t in range(length):
+            r = scale[t, b]
+            product = float32(0.0)
+            for j in range(width):
+                product += _wide(dy[t, b, j]) * weight[j] * x[t, b, j]
+            share = product * r * r * r / float32(width)
+            for j in range(width):
+                d = _wide(dy[t, b, j])
+                row_weight[j] += d * x[t, b, j] * r
+                dx[t, b, j] = d * weight[j] * r - x[t, b, j] * share
+        dweight[b] = row_weight

@@ -15,7 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charrnn.errors import UsageError
-from charrnn.network.cells import ACTIVATIONS, GRU, LSTM, Elman, LayerState, MinGRU, RecurrentLayer, SharedDropout
+from charrnn.network.cells import (
+    ACTIVATIONS,
+    GRU,
+    LSTM,
+    Elman,
+    LayerState,
+    MinGRU,
+    RecurrentLayer,
+    SharedDropout,
+    product_dtype,
+)
+from charrnn.network.operations import norm
 
 State = tuple[LayerState, ...]
 Cell = Literal["mingru", "lstm", "gru", "elman"]
@@ -91,7 +102,7 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(num_entries, width, padding_idx=seen_size if self.num_unseen else None)
         self.embedding_dropout = SharedDropout()
         self.layers = nn.ModuleList(_make_layer(config) for _ in range(config.depth))
-        self.norm = nn.RMSNorm(width) if config.cell == "mingru" else nn.Identity()
+        self.norm = nn.Parameter(torch.ones(width)) if config.cell == "mingru" else None
         self.head = nn.Linear(width, num_entries)
         if config.tie_weights:
             with torch.no_grad():
@@ -117,7 +128,9 @@ class Network(nn.Module):
         for layer, layer_state in zip(self.layers, state, strict=True):
             x, layer_state = layer(x, layer_state)
             next_state.append(layer_state)
-        return self.norm(x), tuple(next_state)
+        if self.norm is not None:
+            x = norm(x, self.norm, product_dtype(x.device))
+        return x, tuple(next_state)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Ids (T, B) and a state to logits (T, B, O) of the next entries, and the next state."""

@@ -25,12 +25,12 @@ from charrnn.network import kernels
 def norm_conv_reference(
     x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """RMS norm (Zhang & Sennrich 2019), then a causal convolution over the last four inputs, each unit on its own.
+    """RMS norm, then a causal convolution over the last four inputs, each unit on its own.
 
     x (T, B, D), weight (D,), conv (4, D) oldest first, tail (3, B, D) the normed inputs before x →
     outputs (T, B, D) in `dtype`, and the next tail.
     """
-    normed = F.rms_norm(x, (x.shape[-1],), weight, float(kernels.EPSILON))
+    normed = norm_reference(x, weight, x.dtype)
     padded = torch.cat([tail, normed])
     outputs = sum(padded[k : k + len(x)] * conv[k] for k in range(kernels.CONV_WIDTH))
     return cast(Tensor, outputs).to(dtype), padded[len(x) :]
@@ -54,7 +54,7 @@ def add_norm_reference(
 ) -> tuple[Tensor, Tensor]:
     """x + branch·mask (T, B, D), and its RMS norm in `dtype`; mask (B, D) is a dropout mask, one for all times."""
     total = x + branch.float() * mask
-    return total, F.rms_norm(total, (x.shape[-1],), weight, float(kernels.EPSILON)).to(dtype)
+    return total, norm_reference(total, weight, dtype)
 
 
 def masked_add_reference(x: Tensor, branch: Tensor, mask: Tensor) -> Tensor:
@@ -66,6 +66,11 @@ def swiglu_reference(pair: Tensor) -> Tensor:
     """silu(first half)·(second half) (Shazeer 2020): (T, B, 2·F) → (T, B, F) of the same type."""
     a, b = pair.float().chunk(2, dim=-1)
     return (F.silu(a) * b).to(pair.dtype)
+
+
+def norm_reference(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """RMS norm (Zhang & Sennrich 2019) of x (T, B, D) in `dtype`, weight (D,)."""
+    return F.rms_norm(x, (x.shape[-1],), weight, float(kernels.EPSILON)).to(dtype)
 
 
 def norm_conv(x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -101,6 +106,13 @@ def swiglu(pair: Tensor) -> Tensor:
     if pair.device.type != "cpu":
         return swiglu_reference(pair)
     return cast(Tensor, _SwiGLU.apply(pair))  # type: ignore[no-untyped-call]
+
+
+def norm(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """See `norm_reference`."""
+    if x.device.type != "cpu":
+        return norm_reference(x, weight, dtype)
+    return cast(Tensor, _Norm.apply(x, weight, dtype))  # type: ignore[no-untyped-call]
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:
@@ -214,3 +226,21 @@ class _SwiGLU(torch.autograd.Function):
         dpair = _new(pair)
         _run(kernels.swiglu_backward, pair, grads[0], dpair)
         return dpair
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        outputs = _new(x, dtype)
+        scale = x.new_empty(x.shape[:2])
+        _run(kernels.norm_forward, x, weight, outputs, scale)
+        ctx.save_for_backward(x, weight, scale)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        dx = _new(x)
+        dweight = weight.new_empty(x.shape[1], *weight.shape)
+        _run(kernels.norm_backward, x, weight, scale, grads[0], dx, dweight)
+        return dx, dweight.sum(0), None

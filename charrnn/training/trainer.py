@@ -25,6 +25,7 @@ from charrnn.checkpoint import load_tensors, save_tensors
 from charrnn.errors import CharrnnError
 from charrnn.training.config import TrainingConfig, lr_factor
 from charrnn.training.metrics import MetricsLog
+from charrnn.training.optimizer import Optimizer
 
 STATE, METRICS = "state.safetensors", "metrics.jsonl"
 SAVE_SECONDS = 30.0
@@ -127,7 +128,9 @@ class Trainer:
         self.progress = Progress()
         self.metrics = MetricsLog(directory / METRICS)
         self.device = next(objective.model.parameters()).device
-        self.optimizer = _make_optimizer(objective.model, lr, config)
+        self.optimizer = Optimizer(
+            objective.model, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay
+        )
         self._clock = time.monotonic()
         self._saved_at = self._clock
 
@@ -137,9 +140,7 @@ class Trainer:
         """Model, optimizer, place in the data, random state: all tensors that advance."""
         parameters = dict(self.objective.model.named_parameters())
         tensors = {f"model.{name}": parameter.detach() for name, parameter in parameters.items()}
-        for name, parameter in parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{key}.{name}"] = value
+        tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         tensors |= {f"data.{name}": value for name, value in self.objective.position().items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -148,20 +149,11 @@ class Trainer:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go back to what `capture` gave."""
-        self.optimizer.state.clear()
         with torch.no_grad():
             for name, parameter in self.objective.model.named_parameters():
                 parameter.copy_(tensors[f"model.{name}"].view_as(parameter))
-                if f"optimizer.step.{name}" in tensors:  # not before the first step
-                    step, mean, square = (
-                        tensors[f"optimizer.{key}.{name}"].clone().to(parameter.device)
-                        for key in ("step", "exp_avg", "exp_avg_sq")
-                    )
-                    self.optimizer.state[parameter].update(
-                        step=step, exp_avg=mean.view_as(parameter), exp_avg_sq=square.view_as(parameter)
-                    )
-        data = {name.removeprefix("data."): value for name, value in tensors.items() if name.startswith("data.")}
-        self.objective.restore(data)
+        self.optimizer.restore(_under("optimizer.", tensors))
+        self.objective.restore(_under("data.", tensors))
         torch.set_rng_state(tensors["random.cpu"].cpu())
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"].cpu(), self.device)
@@ -228,13 +220,11 @@ class Trainer:
         return progress
 
     def _step(self, lr: float) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss = self.objective.next_loss()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.objective.model.parameters(), self.config.max_grad_norm)
-        self.optimizer.step()
+        self.optimizer.step(lr)
         return loss.detach()
 
     def _log(self, losses: list[Tensor], lr: float) -> None:
@@ -301,19 +291,8 @@ class Trainer:
         self._clock = now
 
 
-def _make_optimizer(model: nn.Module, lr: float, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019); weight decay on matrices only, not on embeddings, biases and norms."""
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
-        (decayed if matrix else others).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, config.beta2), fused=True)
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 @contextmanager

@@ -39,7 +39,11 @@ def swiglu(t: int, b: int, d: int, dtype: torch.dtype) -> Arguments:
     return {"pair": torch.randn(t, b, 2 * d).to(dtype)}
 
 
-MAKERS = {make.__name__: make for make in (norm_conv, gated_mix, add_norm, masked_add, swiglu)}
+def norm(t: int, b: int, d: int, dtype: torch.dtype) -> Arguments:
+    return {"x": torch.randn(t, b, d), "weight": torch.randn(d), "dtype": dtype}
+
+
+MAKERS = {make.__name__: make for make in (norm_conv, gated_mix, add_norm, masked_add, swiglu, norm)}
 every_operation = pytest.mark.parametrize("name", MAKERS)
 
 

@@ -1,0 +1,127 @@
+"""The optimizer: Adam, and for matrices Adam in the coordinates in which their gradients hardly correlate.
+
+A matrix's gradient G (rows, N), N its smaller side, is turned into the eigenbasis of the running mean of GᵀG, Adam
+makes its step there, and the step is turned back: one-sided SOAP (Vyas et al. 2024, arXiv 2409.11321).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+COVARIANCE_DECAY = 0.95  # a step
+REFRESH_EVERY = 10  # steps between improvements of a basis
+SMALLEST_SIDE, LARGEST_SIDE = 16, 2048  # of matrices worth a basis
+
+
+class Optimizer:
+    """`step(lr)` moves a model's parameters along their gradients.
+
+    Weight decay (decoupled: Loshchilov & Hutter 2019) acts on matrices, not on embeddings, biases and norms.
+    """
+
+    def __init__(self, model: nn.Module, *, betas: tuple[float, float], weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+        embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        self.rotations: dict[str, Rotation] = {}
+        moved: dict[str, nn.Parameter] = {}  # what Adam sees: parameters, and for matrices their turned steps
+        for name, parameter in model.named_parameters():
+            sides = parameter.shape
+            if len(sides) == 2 and id(parameter) not in embeddings and SMALLEST_SIDE <= min(sides) <= LARGEST_SIDE:
+                self.rotations[name] = Rotation(parameter)
+                moved[name] = self.rotations[name].turned
+            else:
+                moved[name] = parameter
+        self._moved = moved
+        self._adam = torch.optim.Adam(list(moved.values()), betas=betas, fused=True)
+        self.steps = 0
+
+    def step(self, lr: float) -> None:
+        """One step."""
+        adam, rotations = self._adam, list(self.rotations.values())
+        with torch.no_grad():
+            for i, rotation in enumerate(rotations):
+                if self.steps > 0 and (self.steps + i * REFRESH_EVERY // len(rotations)) % REFRESH_EVERY == 0:
+                    rotation.refresh(adam.state[rotation.turned])
+                rotation.turn_gradient()
+            for group in adam.param_groups:
+                group["lr"] = lr
+            adam.step()
+            for rotation in rotations:
+                rotation.move(1 - lr * self.weight_decay)
+        self.steps += 1
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self._adam.zero_grad(set_to_none=True)
+        for rotation in self.rotations.values():
+            rotation.matrix.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """All that advances, by name. Nothing before the first step."""
+        if self.steps == 0:
+            return {}
+        tensors = {"steps": torch.tensor(self.steps)}
+        for name, parameter in self._moved.items():
+            tensors |= {f"{key}.{name}": value for key, value in self._adam.state[parameter].items()}
+        for name, rotation in self.rotations.items():
+            tensors |= {f"covariance.{name}": rotation.covariance, f"basis.{name}": cast(Tensor, rotation.basis)}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go back to what `state` gave. Raises KeyError if something is missing."""
+        self._adam.state.clear()
+        self.steps = int(tensors.get("steps", torch.tensor(0)))
+        for rotation in self.rotations.values():
+            rotation.basis = None
+        if self.steps == 0:
+            return
+        for name, parameter in self._moved.items():
+            self._adam.state[parameter] = {
+                key: tensors[f"{key}.{name}"].clone().to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+        for name, rotation in self.rotations.items():
+            rotation.covariance = tensors[f"covariance.{name}"].clone().to(rotation.matrix.device)
+            rotation.basis = tensors[f"basis.{name}"].clone().to(rotation.matrix.device)
+
+
+class Rotation:
+    """The basis in which one matrix is moved. Shapes: R its larger side, N its smaller side."""
+
+    def __init__(self, matrix: nn.Parameter) -> None:
+        self.matrix = matrix
+        self.flipped = matrix.shape[0] <= matrix.shape[1]
+        rows, size = sorted(matrix.shape, reverse=True)
+        self.turned = nn.Parameter(matrix.new_zeros(rows, size))  # (R, N): Adam's step, then zero again
+        self.covariance = matrix.new_zeros(size, size)  # (N, N)
+        self.basis: Tensor | None = None  # (N, N), columns are directions
+
+    def turn_gradient(self) -> None:
+        """The matrix's gradient (R, N) in the basis, where Adam finds it."""
+        gradient = cast(Tensor, self.matrix.grad)
+        gradient = gradient.T if self.flipped else gradient
+        if self.basis is None:
+            self.covariance.copy_(gradient.T @ gradient)
+            self.basis = torch.linalg.eigh(self.covariance)[1]
+        else:
+            self.covariance.mul_(COVARIANCE_DECAY).addmm_(gradient.T, gradient, alpha=1 - COVARIANCE_DECAY)
+        self.turned.grad = gradient @ self.basis
+
+    def move(self, kept: float) -> None:
+        """Scale the matrix by `kept` (weight decay) and add Adam's step, turned back."""
+        assert self.basis is not None
+        step = self.turned @ self.basis.T
+        self.matrix.mul_(kept).add_(step.T if self.flipped else step)
+        self.turned.zero_()
+
+    def refresh(self, moments: Mapping[str, Tensor]) -> None:
+        """One step of orthogonal iteration towards the covariance's eigenvectors; Adam's moments follow."""
+        old = cast(Tensor, self.basis)
+        product = self.covariance @ old
+        order = (old * product).sum(0).argsort(descending=True)
+        self.basis = torch.linalg.qr(product[:, order])[0]
+        moments["exp_avg"].copy_(moments["exp_avg"] @ (old.T @ self.basis))
+        moments["exp_avg_sq"].copy_(moments["exp_avg_sq"][:, order])
