@@ -8,6 +8,9 @@ import pytest
 # The networks of the tests are so small that more threads would only wait for each other. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+LEFT_OUT = pytest.StashKey[list[str]]()
+REASONS = {"slow": "--slow runs them", "gpu": "this machine has no CUDA or Apple GPU"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
@@ -20,9 +23,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "slow": config.getoption("--slow"),
         "gpu": torch.cuda.is_available() or torch.backends.mps.is_available(),
     }
+    config.stash[LEFT_OUT] = [
+        f"left out: {count} tests marked {marker} ({REASONS[marker]})"
+        for marker, on in wanted.items()
+        if not on and (count := sum(item.get_closest_marker(marker) is not None for item in items))
+    ]
     left_out = [item for item in items if any(item.get_closest_marker(m) and not on for m, on in wanted.items())]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return config.stash[LEFT_OUT]
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """Recurrent layers: each maps inputs (T, B, D) and a state to outputs (T, B, D) and the next state.
 
 A state is a tuple of tensors whose last dimension but one is the batch, so lanes can be picked or reordered alike
-in all of them. Zero is the state before any text. Whole sequence, chunks, and one step at a time give the same.
+in all of them. They are float32 in every precision; zero is the state before any text. Whole sequence, chunks, and
+one step at a time give the same.
 
 Shapes: T time, B batch, D width of the layer.
 """
@@ -71,7 +72,7 @@ class Elman(RecurrentLayer):
         for projected in self.input(x):
             h = self.activation(projected + self.recurrent(h))
             outputs.append(h)
-        return self.dropout(torch.stack(outputs)), (h,)
+        return self.dropout(torch.stack(outputs)), (h.float(),)
 
 
 class GRU(RecurrentLayer):
@@ -87,7 +88,7 @@ class GRU(RecurrentLayer):
 
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         outputs, h = self.gru(x, state[0][None])
-        return self.dropout(outputs), (h[0],)
+        return self.dropout(outputs), (h[0].float(),)
 
 
 class LSTM(RecurrentLayer):
@@ -106,7 +107,7 @@ class LSTM(RecurrentLayer):
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         h, c = state
         outputs, (h, c) = self.lstm(x, (h[None], c[None]))
-        return self.dropout(outputs), (h[0], c[0])
+        return self.dropout(outputs), (h[0].float(), c[0].float())
 
 
 class MinGRU(RecurrentLayer):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 
 from charrnn.errors import UsageError
 
@@ -41,6 +43,28 @@ def choose_precision(name: Precision, device: torch.device) -> Precision:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Matrix products in `precision`; weights, recurrence and loss stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there. CUDA copies it in its turn, and the caller need not wait until all work before is done."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def compiled(module: nn.Module, device: torch.device) -> Callable[..., Any]:
+    """The module's call by `torch.compile`, made when first called; the module and its parameters' names stay.
+
+    Raises UsageError where that cannot work.
+    """
+    if device.type == "cpu":
+        raise UsageError("compile is for a GPU: on a CPU the compiled kernels are in use anyway; leave compile out")
+    try:
+        torch.compile(torch.sin)(torch.ones(8, device=device))
+    except Exception as error:  # no C compiler, no Triton, too old a GPU: each raises something else
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UsageError(f"torch.compile does not work on {device} here: {reason}; leave compile out") from None
+    return torch.compile(module)
 
 
 def _product_seconds(dtype: torch.dtype) -> float:

@@ -1,7 +1,8 @@
 """The operations of the `mingru` layer between its matrix products.
 
 Each is given twice: `…_reference` says what it computes, in a few lines of torch that run on any device; the
-operation itself is the same in one compiled pass on a CPU (`charrnn.network.kernels`), outputs and gradients.
+operation itself is the same in one compiled pass on a CPU (`charrnn.network.kernels`), outputs and gradients. On
+other devices it is the reference, but for `gated_mix`, whose loop over the times becomes a scan over all at once.
 Inputs of matrix products may be bfloat16; states, norms and sums are float32.
 
 Shapes: T time, B batch, D width, F width of the MLP.
@@ -20,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from charrnn.network import kernels
+
+EPSILON = float(kernels.EPSILON)  # of the norms, as a number that torch.compile can take for a constant
 
 
 def norm_conv_reference(
@@ -49,6 +52,13 @@ def gated_mix_reference(gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(outputs).to(gates.dtype), h
 
 
+def gated_mix_parallel(gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
+    """`gated_mix_reference` without its loop, for devices on which every small operation costs a launch."""
+    z, c, g = gates.float().chunk(3, dim=-1)
+    states = cast(Tensor, _Scan.apply(torch.sigmoid(-z), torch.sigmoid(z) * c, h0))  # type: ignore[no-untyped-call]
+    return (states * F.silu(g)).to(gates.dtype), states[-1].clone()
+
+
 def add_norm_reference(
     x: Tensor, branch: Tensor, mask: Tensor, weight: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
@@ -70,7 +80,7 @@ def swiglu_reference(pair: Tensor) -> Tensor:
 
 def norm_reference(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     """RMS norm (Zhang & Sennrich 2019) of x (T, B, D) in `dtype`, weight (D,)."""
-    return F.rms_norm(x, (x.shape[-1],), weight, float(kernels.EPSILON)).to(dtype)
+    return F.rms_norm(x, (x.shape[-1],), weight, EPSILON).to(dtype)
 
 
 def norm_conv(x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -83,7 +93,7 @@ def norm_conv(x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torc
 def gated_mix(gates: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
     """See `gated_mix_reference`."""
     if gates.device.type != "cpu":
-        return gated_mix_reference(gates, h0)
+        return gated_mix_parallel(gates, h0)
     return cast(tuple[Tensor, Tensor], _GatedMix.apply(gates, h0))  # type: ignore[no-untyped-call]
 
 
@@ -113,6 +123,36 @@ def norm(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     if x.device.type != "cpu":
         return norm_reference(x, weight, dtype)
     return cast(Tensor, _Norm.apply(x, weight, dtype))  # type: ignore[no-untyped-call]
+
+
+def _scan(decay: Tensor, x: Tensor) -> Tensor:
+    """h_0 = x_0, h_t = decay_t·h_{t−1} + x_t, by doubling (Hillis & Steele 1986): decay (T − 1, …), x (T, …) → (T, …).
+
+    After k of log₂ T rounds, x_t holds the sum of what the last 2^k times give to h_t, and decay_t the product over
+    them. Nothing is divided, so that decays near zero do no harm.
+    """
+    reach = 1
+    while reach < len(x):
+        x = torch.cat([x[:reach], torch.addcmul(x[reach:], decay, x[:-reach])])
+        decay = decay[reach:] * decay[:-reach]
+        reach *= 2
+    return x
+
+
+class _Scan(torch.autograd.Function):
+    """h_t = decay_t·h_{t−1} + x_t: decay, x (T, B, D), h0 (B, D) → h (T, B, D). Its gradient is a scan backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, decay: Tensor, x: Tensor, h0: Tensor) -> Tensor:
+        h = _scan(decay[1:], torch.cat([decay[:1] * h0 + x[:1], x[1:]]))
+        ctx.save_for_backward(decay, h, h0)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        decay, h, h0 = ctx.saved_tensors
+        dx = _scan(decay[1:].flip(0), grads[0].flip(0)).flip(0)
+        return dx * torch.cat([h0[None], h[:-1]]), dx, decay[0] * dx[0]
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:

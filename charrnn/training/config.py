@@ -28,6 +28,7 @@ class TrainingConfig:
     patience: int = 5  # validations without improvement before the run stops early
     device: str = "auto"
     precision: Precision = "auto"
+    compile: bool = False  # the network, by torch.compile, on a GPU: takes a while before the first step
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -143,8 +143,8 @@ class Trainer:
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         tensors |= {f"data.{name}": value for name, value in self.objective.position().items()}
         tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.device.type != "cpu":
+            tensors["random.gpu"] = torch.get_device_module(self.device).get_rng_state(self.device)
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -155,8 +155,8 @@ class Trainer:
         self.optimizer.restore(_under("optimizer.", tensors))
         self.objective.restore(_under("data.", tensors))
         torch.set_rng_state(tensors["random.cpu"].cpu())
-        if self.device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"].cpu(), self.device)
+        if self.device.type != "cpu" and "random.gpu" in tensors:
+            torch.get_device_module(self.device).set_rng_state(tensors["random.gpu"].cpu(), self.device)
 
     def save(self) -> None:
         """Write the state, so that the run can go on from here."""

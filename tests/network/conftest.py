@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from charrnn.network import cells, model, operations
 from charrnn.network.model import Network, NetworkConfig
 
 VOCAB_SIZE, SEEN_SIZE = 40, 30
@@ -42,3 +43,12 @@ def make_network() -> MakeNetwork:
 @pytest.fixture(params=["untied", "tied"])
 def network(request: pytest.FixtureRequest, config: NetworkConfig, make_network: MakeNetwork) -> Network:
     return make_network(replace(config, tie_weights=request.param == "tied"))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operations that other devices than a CPU use, here on a CPU."""
+    for name in ("norm_conv", "add_norm", "masked_add", "swiglu"):
+        monkeypatch.setattr(cells, name, getattr(operations, f"{name}_reference"))
+    monkeypatch.setattr(cells, "gated_mix", operations.gated_mix_parallel)
+    monkeypatch.setattr(model, "norm", operations.norm_reference)

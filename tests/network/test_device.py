@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from charrnn.errors import UsageError
-from charrnn.network.device import autocast, choose_device, choose_precision
+from charrnn.network.device import autocast, choose_device, choose_precision, compiled, to_device
 
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "", "cpu-2"])
@@ -29,3 +29,24 @@ def test_a_precision_asked_for_is_taken() -> None:
 def test_precision_is_that_of_matrix_products(precision: str, dtype: torch.dtype) -> None:
     with autocast(torch.device("cpu"), precision):
         assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == dtype
+
+
+def test_a_tensor_arrives_as_it_was() -> None:
+    ids = torch.arange(12).view(3, 4)
+    assert torch.equal(to_device(ids, choose_device("auto")).cpu(), ids)
+
+
+def test_compiling_for_a_cpu_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="compile is for a GPU"):
+        compiled(torch.nn.Linear(2, 2), torch.device("cpu"))
+
+
+def test_where_nothing_can_be_compiled_one_line_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(module: object) -> None:
+        raise RuntimeError("\nFailed to find C compiler. Please specify via CC environment variable.\nMore about it: …")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(UsageError) as caught:
+        compiled(torch.nn.Linear(2, 2), torch.device("meta"))
+    assert "Failed to find C compiler" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

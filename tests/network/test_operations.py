@@ -1,4 +1,4 @@
-"""Each compiled operation against its reference in plain torch: outputs, gradients, special values."""
+"""Each fast operation against its reference in plain torch: outputs, gradients, special values."""
 
 import math
 from collections.abc import Callable
@@ -44,12 +44,17 @@ def norm(t: int, b: int, d: int, dtype: torch.dtype) -> Arguments:
 
 
 MAKERS = {make.__name__: make for make in (norm_conv, gated_mix, add_norm, masked_add, swiglu, norm)}
+MAKERS["gated_mix_parallel"] = gated_mix
 every_operation = pytest.mark.parametrize("name", MAKERS)
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(4)
+
+
+def reference(name: str) -> str:
+    return f"{name.removesuffix('_parallel')}_reference"
 
 
 def inputs_of(arguments: Arguments) -> dict[str, Tensor]:
@@ -82,7 +87,7 @@ def same_noise(results: tuple[Tensor, ...]) -> list[Tensor]:
 def test_an_operation_is_its_reference(name: str, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     arguments = MAKERS[name](*shape, dtype)
     results, gradients = outputs_and_gradients(name, arguments, same_noise)
-    expected, expected_gradients = outputs_and_gradients(f"{name}_reference", arguments, same_noise)
+    expected, expected_gradients = outputs_and_gradients(reference(name), arguments, same_noise)
     # Two roundings to bfloat16 of nearly the same number differ by one unit in the last place at most.
     tolerance = {"rtol": 2**-7, "atol": 2e-3} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-5}
     assert_close(results, expected, **tolerance)
@@ -121,7 +126,7 @@ def test_each_result_has_gradients_of_its_own(name: str) -> None:
             return [noise * (i == kept) for i, noise in enumerate(same_noise(results))]
 
         _, gradients = outputs_and_gradients(name, arguments, one_only)
-        _, expected = outputs_and_gradients(f"{name}_reference", arguments, one_only)
+        _, expected = outputs_and_gradients(reference(name), arguments, one_only)
         assert_close(gradients, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -142,9 +147,24 @@ def test_large_inputs_saturate_as_in_the_reference(name: str, size: float) -> No
     arguments = MAKERS[name](4, 2, 8, torch.float32)
     large = arguments | {label: size * tensor for label, tensor in inputs_of(arguments).items()}
     results, gradients = outputs_and_gradients(name, large, same_noise)
-    expected, expected_gradients = outputs_and_gradients(f"{name}_reference", large, same_noise)
+    expected, expected_gradients = outputs_and_gradients(reference(name), large, same_noise)
     assert_close(results, expected, rtol=1e-4, atol=1e-5 * size)
     assert_close(gradients, expected_gradients, rtol=1e-4, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("name", ["gated_mix", "gated_mix_parallel"])
+@pytest.mark.parametrize("length", [2, 7, 64, 65, 300])
+def test_gates_may_keep_and_forget_all(name: str, length: int) -> None:
+    arguments = gated_mix(length, 2, 9, torch.float32)
+    update = torch.tensor([-50.0, 0.0, 50.0])[torch.randint(3, (length, 2, 9))]
+    update[..., 0], update[..., 1] = -50, 50  # one unit that keeps h0 for ever, and one that forgets at once
+    arguments["gates"][..., :9] = update
+    results, gradients = outputs_and_gradients(name, arguments, same_noise)
+    expected, expected_gradients = outputs_and_gradients(reference(name), arguments, same_noise)
+    assert_close(results, expected, rtol=1e-5, atol=1e-6)
+    assert_close(gradients, expected_gradients, rtol=1e-4, atol=1e-5)
+    assert_close(results[1][:, 0], arguments["h0"][:, 0])
+    assert_close(results[1][:, 1], arguments["gates"][-1, :, 9 + 1])
 
 
 @every_operation
@@ -170,4 +190,4 @@ def test_no_graph_is_needed(name: str) -> None:
 def test_every_operation_has_a_reference_and_is_tested() -> None:
     public = {name for name, value in vars(operations).items() if callable(value) and name.islower() and name[0] != "_"}
     own = {name for name in public if getattr(operations, name).__module__ == operations.__name__}
-    assert own == {*MAKERS, *(f"{name}_reference" for name in MAKERS)}
+    assert own == {*MAKERS, *map(reference, MAKERS)}

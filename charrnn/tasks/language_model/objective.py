@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charrnn.network.device import autocast
+from charrnn.network.device import autocast, compiled, to_device
 from charrnn.network.evaluation import mean_nats
 from charrnn.network.model import Network, detach
 from charrnn.text.lanes import Lanes
@@ -33,13 +33,18 @@ class LanguageModelObjective:
         bptt_len: int,
         precision: str,
         chars_per_token: tuple[float, float],
+        compile: bool = False,
     ) -> None:
-        """`chars_per_token` of the training and the validation text, to show losses per character."""
+        """`chars_per_token` of the training and the validation text, to show losses per character.
+
+        `compile`: training calls the network through torch.compile. Raises UsageError where that cannot work.
+        """
         self.model = network
         self.lanes = Lanes(train_ids, batch_size)
         self.bptt_len = bptt_len
         self.precision = precision
         self.device = network.head.weight.device
+        self._read = compiled(network, self.device) if compile else network
         self.state = network.initial_state(batch_size)
         tokens_per_step = batch_size * bptt_len
         self.epoch_steps = len(train_ids) / tokens_per_step
@@ -52,9 +57,9 @@ class LanguageModelObjective:
 
     def next_loss(self) -> Tensor:
         """Mean nats of the next window."""
-        window = torch.from_numpy(self.lanes.next_window(self.bptt_len)).to(self.device)
+        window = to_device(torch.from_numpy(self.lanes.next_window(self.bptt_len)), self.device)
         with autocast(self.device, self.precision):
-            logits, state = self.model(window[:-1], self.state)
+            logits, state = self._read(window[:-1], self.state)
         self.state = detach(state)
         return self.model.nats(logits, window[1:]).mean()
 

@@ -193,6 +193,7 @@ class _Session:
             bptt_len=run.training.bptt_len,
             precision=run.training.precision,
             chars_per_token=ratios,
+            compile=run.training.compile,
         )
         assert run.training.lr is not None
         self.trainer = Trainer(
