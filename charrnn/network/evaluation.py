@@ -20,14 +20,15 @@ def score_stream(network: Network, chunks: Iterable[Tensor], first: int) -> Iter
     device = network.head.weight.device
     state = network.initial_state(1)
     previous = torch.tensor([first])
-    with torch.inference_mode():
-        for chunk in chunks:
-            for start in range(0, len(chunk), WINDOW):
-                targets = chunk[start : start + WINDOW]
-                inputs = torch.cat([previous, targets[:-1]])
+    for chunk in chunks:
+        for start in range(0, len(chunk), WINDOW):
+            targets = chunk[start : start + WINDOW]
+            inputs = torch.cat([previous, targets[:-1]])
+            with torch.inference_mode():  # not while the caller has the nats: it may want gradients of its own
                 logits, state = network(inputs[:, None].to(device), state)
-                yield network.nats(logits, targets[:, None].to(device))[:, 0].cpu()
-                previous = targets[-1:]
+                nats = network.nats(logits, targets[:, None].to(device))[:, 0].cpu()
+            yield nats
+            previous = targets[-1:]
 
 
 def mean_nats(network: Network, ids: Tensor, window: int = 64) -> float:

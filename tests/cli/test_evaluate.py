@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import charrnn
+from charrnn.network.dynamic import DynamicConfig
 
 Cli = Callable[..., Any]
 
@@ -68,3 +70,65 @@ def test_an_empty_text_has_no_score(cli: Cli, trained: Path, tmp_path: Path) -> 
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("charrnn: ")
     assert result.err.count("\n") == 1
+
+
+# --dynamic
+
+
+def test_the_dynamic_figure_stands_beside_the_plain_one(cli: Cli, trained: Path, text: Path) -> None:
+    plain, dynamic = charrnn.load(trained).score_dynamic(text.read_text())
+    without, result = cli("evaluate", trained, text), cli("evaluate", trained, text, "--dynamic")
+    assert (result.code, result.err) == (0, "")
+    *lines, last = result.out.splitlines(keepends=True)
+    assert "".join(lines) == without.out
+    assert last == (
+        f"dynamic        {dynamic.bits_per_char:.4f} bits per char ({dynamic.nats_per_char:.4f} nats), "
+        f"{dynamic.bits_per_byte:.4f} bits per byte, at lr 0.0003\n"
+    )
+    assert dynamic.nats < plain.nats
+
+
+def test_json_has_both_figures_and_the_settings(cli: Cli, trained: Path, text: Path) -> None:
+    config = DynamicConfig(lr=0.002)
+    plain, dynamic = charrnn.load(trained).score_dynamic(text.read_text(), config)
+    # Standard input, which can be read only once.
+    found = json.loads(
+        cli("evaluate", trained, "-", "--dynamic", "--dynamic-lr", "0.002", "--json", stdin=text.read_text()).out
+    )
+    names = ("nats", "nats_per_char", "bits_per_char", "bits_per_byte")
+    expected = {name: getattr(dynamic, name) for name in names} | asdict(config)
+    assert found.pop("dynamic") == pytest.approx(expected)
+    assert found == pytest.approx(plain.as_dict())
+
+
+def test_an_empty_text_has_no_dynamic_score(cli: Cli, trained: Path) -> None:
+    found = json.loads(cli("evaluate", trained, "-", "--dynamic", "--json").out)
+    assert (found["dynamic"]["nats"], found["dynamic"]["bits_per_char"]) == (0, None)
+
+
+def test_evaluating_changes_no_file(cli: Cli, trained: Path, text: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+
+    before = contents()
+    cli("evaluate", trained, text, "--dynamic")
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--dynamic", "--per-line"], "leave --per-line out"),
+        (["--dynamic-lr", "0.1"], "--dynamic"),
+        (["--dynamic", "--dynamic-lr", "-1"], "0 or more"),
+        (["--dynamic", "--dynamic-lr", "nan"], "0 or more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_line(
+    options: list[str], words: str, cli: Cli, trained: Path, text: Path
+) -> None:
+    result = cli("evaluate", trained, text, *options)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("charrnn: ")
+    assert result.err.count("\n") == 1
+    assert words in result.err

@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from charrnn.network.dynamic import DynamicConfig
 from charrnn.network.model import Cell, Network, NetworkConfig
 from charrnn.tasks.language_model import model as module
 from charrnn.tasks.language_model.model import LanguageModel, Score
@@ -95,6 +96,29 @@ def test_an_empty_text_has_no_averages(model: LanguageModel) -> None:
 
 def test_a_perplexity_beyond_all_numbers_is_still_one() -> None:
     assert math.isfinite(Score(nats=1e6, tokens=1, chars=1, bytes=1).perplexity)
+
+
+# Dynamic
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_dynamic_score_has_the_plain_one_beside_it(text: str, model: LanguageModel) -> None:
+    plain, dynamic = model.score_dynamic(text, DynamicConfig(segment_len=5))
+    assert astuple(plain) == pytest.approx(astuple(model.score(text)), rel=1e-4)
+    assert (dynamic.tokens, dynamic.chars, dynamic.bytes) == (plain.tokens, plain.chars, plain.bytes)
+    assert math.isfinite(dynamic.nats)
+
+
+def test_a_dynamic_score_does_not_depend_on_chunks_and_leaves_the_model_alone(
+    model_of_any_cell: LanguageModel,
+) -> None:
+    whole = model_of_any_cell.score_dynamic(TRAINED_ON)
+    assert model_of_any_cell.score_dynamic(iter(TRAINED_ON)) == whole
+
+
+def test_a_text_that_repeats_itself_scores_better_dynamically(model_of_any_cell: LanguageModel) -> None:
+    plain, dynamic = model_of_any_cell.score_dynamic("Zeile naïv. " * 100)
+    assert dynamic.nats < plain.nats
 
 
 # Lines

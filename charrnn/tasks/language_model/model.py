@@ -15,6 +15,7 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.generation.generator import TextState, read, write
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.network.device import choose_device
+from charrnn.network.dynamic import DynamicConfig, score_dynamic
 from charrnn.network.evaluation import score_stream
 from charrnn.network.model import Network
 from charrnn.settings import from_mapping
@@ -145,26 +146,30 @@ class LanguageModel:
 
     def score(self, text: str | Iterable[str]) -> Score:
         """Score a text, given whole or in chunks (a long one is never held in memory)."""
-        chunks = [text] if isinstance(text, str) else text
-        chars = utf8 = tokens = 0
-
-        def ids() -> Iterator[torch.Tensor]:
-            nonlocal chars, utf8
-            for encoded in self.vocab.encode_chunks(counted()):
-                yield torch.from_numpy(encoded.astype("int64"))
-
-        def counted() -> Iterator[str]:
-            nonlocal chars, utf8
-            for chunk in chunks:
-                chars += len(chunk)
-                utf8 += len(chunk.encode("utf-8", errors="surrogatepass"))
-                yield chunk
-
-        nats = 0.0
-        for part in score_stream(self.network, ids(), self.vocab.start_id):
+        chunks = _Counted(text)
+        nats, tokens = 0.0, 0
+        for part in score_stream(self.network, self._ids(chunks), self.vocab.start_id):
             nats += part.double().sum().item()
             tokens += len(part)
-        return Score(nats, tokens, chars, utf8)
+        return Score(nats, tokens, chunks.chars, chunks.bytes)
+
+    def score_dynamic(self, text: str | Iterable[str], config: DynamicConfig | None = None) -> tuple[Score, Score]:
+        """The score of a text as `score` gives it, and beside it that of a copy which learns from the text as it reads.
+
+        The model itself stays as it is. See `charrnn.network.dynamic` (Krause et al. 2018). Raises CharrnnError if
+        the copy diverges.
+        """
+        config = config or DynamicConfig()
+        chunks = _Counted(text)
+        plain_nats, dynamic_nats, tokens = 0.0, 0.0, 0
+        for plain, dynamic in score_dynamic(self.network, self._ids(chunks), self.vocab.start_id, config):
+            plain_nats += plain.double().sum().item()
+            dynamic_nats += dynamic.double().sum().item()
+            tokens += len(plain)
+        return (
+            Score(plain_nats, tokens, chunks.chars, chunks.bytes),
+            Score(dynamic_nats, tokens, chunks.chars, chunks.bytes),
+        )
 
     def score_lines(self, lines: Iterable[str]) -> Iterator[Score]:
         """Score each line on its own, after a line end, its own line end not included. In order, in batches."""
@@ -175,6 +180,10 @@ class LanguageModel:
                 yield from self._score_batch(waiting)
                 waiting = []
         yield from self._score_batch(waiting)
+
+    def _ids(self, chunks: Iterable[str]) -> Iterator[torch.Tensor]:
+        for encoded in self.vocab.encode_chunks(chunks):
+            yield torch.from_numpy(encoded.astype("int64"))
 
     def _score_batch(self, lines: list[str]) -> list[Score]:
         encoded = [self.vocab.encode(line).astype("int64") for line in lines]
@@ -211,3 +220,17 @@ class LanguageModel:
                 nats = self.network.nats(logits, part[1:]).cpu().double()
                 total += (nats * real[start : start + window]).sum(0)
         return total.tolist()
+
+
+class _Counted:
+    """A text in chunks that counts its characters and its bytes in UTF-8 as it is read."""
+
+    def __init__(self, text: str | Iterable[str]) -> None:
+        self.chunks = [text] if isinstance(text, str) else text
+        self.chars = self.bytes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self.chunks:
+            self.chars += len(chunk)
+            self.bytes += len(chunk.encode("utf-8", errors="surrogatepass"))
+            yield chunk
