@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 COVARIANCE_DECAY = 0.95  # a step
 REFRESH_EVERY = 10  # steps between improvements of a basis
-SMALLEST_SIDE, LARGEST_SIDE = 16, 2048  # of matrices worth a basis
+SMALLEST_SIDE, LARGEST_SIDE = 8, 2048  # of the smaller side of matrices worth a basis
 
 
 class Optimizer:
@@ -71,21 +71,26 @@ class Optimizer:
             tensors |= {f"covariance.{name}": rotation.covariance, f"basis.{name}": cast(Tensor, rotation.basis)}
         return tensors
 
+    @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go back to what `state` gave. Raises KeyError if something is missing."""
+        """Go back to what `state` gave. Raises KeyError or RuntimeError if something is missing or misshapen."""
         self._adam.state.clear()
         self.steps = int(tensors.get("steps", torch.tensor(0)))
-        for rotation in self.rotations.values():
-            rotation.basis = None
         if self.steps == 0:
+            for rotation in self.rotations.values():
+                rotation.basis = None
             return
         for name, parameter in self._moved.items():
+            step, mean, square = (tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq"))
             self._adam.state[parameter] = {
-                key: tensors[f"{key}.{name}"].clone().to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
+                "step": step.clone().to(parameter.device),
+                "exp_avg": torch.empty_like(parameter).copy_(mean.view_as(parameter)),
+                "exp_avg_sq": torch.empty_like(parameter).copy_(square.view_as(parameter)),
             }
         for name, rotation in self.rotations.items():
-            rotation.covariance = tensors[f"covariance.{name}"].clone().to(rotation.matrix.device)
-            rotation.basis = tensors[f"basis.{name}"].clone().to(rotation.matrix.device)
+            covariance, basis = tensors[f"covariance.{name}"], tensors[f"basis.{name}"]
+            rotation.basis = torch.empty_like(rotation.covariance).copy_(basis.view_as(rotation.covariance))
+            rotation.covariance.copy_(covariance.view_as(rotation.covariance))
 
 
 class Rotation:
