@@ -77,7 +77,7 @@ def main() -> NoReturn:
     # other busy program makes training twenty times slower; this short, waiting is as quick, and fair. It must be
     # set before torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         charrnn.main(prog_name="charrnn", standalone_mode=False)
         sys.stdout.flush()

@@ -23,7 +23,7 @@ SETTINGS = ("minutes", "steps", "epochs", "vocab", "vocab_size", "cell", "size",
 @click.option(
     "--size",
     type=click.Choice(["tiny", "small", "base", "large"]),
-    help="Size of the network (default small).",
+    help="Size of the network (default: what suits the budget).",
 )
 @click.option("--val", multiple=True, metavar="FILE", help="Validation text (default: the last 10 % of the text).")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the text.")

@@ -35,19 +35,22 @@ CELLS: tuple[Cell, ...] = get_args(Cell)
 
 # Width and layers. A mingru layer has 10·D² weights, the others' 2·D² (elman) to 8·D² (lstm).
 SIZES: dict[Size, dict[str, tuple[int, int]]] = {
-    "tiny": {"mingru": (128, 3), "other": (192, 2)},
-    "small": {"mingru": (256, 4), "other": (448, 2)},
-    "base": {"mingru": (384, 6), "other": (768, 2)},
-    "large": {"mingru": (640, 8), "other": (1408, 2)},
+    "tiny": {"mingru": (96, 4), "other": (160, 2)},
+    "small": {"mingru": (128, 6), "other": (256, 2)},
+    "base": {"mingru": (256, 6), "other": (512, 2)},
+    "large": {"mingru": (512, 8), "other": (1152, 2)},
 }
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a network is made of. `size` stands for a `hidden_size` and a `num_layers` where those are None."""
+    """What a network is made of. `size` stands for a `hidden_size` and a `num_layers` where those are None.
+
+    A `size` of None is small; training chooses one that suits its budget.
+    """
 
     cell: Cell = "mingru"
-    size: Size = "small"
+    size: Size | None = None
     hidden_size: int | None = None
     num_layers: int | None = None
     dropout: float | None = None  # None: chosen from the number of passes over the text
@@ -60,7 +63,7 @@ class NetworkConfig:
             ("size", self.size, tuple(SIZES)),
             ("activation", self.activation, tuple(ACTIVATIONS)),
         ):
-            if value not in choices:
+            if value is not None and value not in choices:
                 raise UsageError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
         for name, number in (("hidden_size", self.hidden_size), ("num_layers", self.num_layers)):
             if number is not None and number < 1:
@@ -80,7 +83,7 @@ class NetworkConfig:
 
     @property
     def _shape(self) -> tuple[int, int]:
-        shapes = SIZES[self.size]
+        shapes = SIZES[self.size or "small"]
         return shapes.get(self.cell, shapes["other"])
 
 

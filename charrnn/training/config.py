@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from charrnn.errors import UsageError
 from charrnn.network.device import Precision
 
+MOST_VALIDATIONS = 12
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -17,14 +19,14 @@ class TrainingConfig:
     steps: int | None = None
     epochs: float | None = None
     batch_size: int = 32  # lanes
-    bptt_len: int = 64  # tokens of one lane in one step
-    lr: float | None = None  # None: the default of the cell
+    bptt_len: int | None = None  # tokens of one lane in one step; None: what suits the budget
+    lr: float | None = None  # None: what suits the cell and the budget
     weight_decay: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.99
     warmup_steps: int = 50
     max_grad_norm: float = 1.0
-    num_validations: int = 12  # evenly spaced over the run
+    num_validations: int | None = None  # evenly spaced over the run; None: four a minute, at most 12
     patience: int = 5  # validations without improvement before the run stops early
     device: str = "auto"
     precision: Precision = "auto"
@@ -40,7 +42,8 @@ class TrainingConfig:
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UsageError(f"{name} must be above 0, not {value}")
         for name in ("num_validations", "patience"):
-            if getattr(self, name) < 1:
+            number = getattr(self, name)
+            if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("weight_decay", "warmup_steps", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
@@ -48,6 +51,13 @@ class TrainingConfig:
         for name in ("beta1", "beta2"):
             if not 0 < getattr(self, name) < 1:
                 raise UsageError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+
+    @property
+    def validations(self) -> int:
+        """How many there are in the run: few in a short one, since each takes time from training."""
+        if self.num_validations is not None:
+            return self.num_validations
+        return MOST_VALIDATIONS if self.minutes is None else min(max(round(4 * self.minutes), 1), MOST_VALIDATIONS)
 
 
 def lr_factor(step: int, total_steps: int, warmup_steps: int) -> float:

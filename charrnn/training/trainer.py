@@ -243,7 +243,7 @@ class Trainer:
         self.report.step(progress, loss, lr)
 
     def _validation_due(self) -> bool:
-        done, total, count = self.progress.step, self.progress.total_steps, self.config.num_validations
+        done, total, count = self.progress.step, self.progress.total_steps, self.config.validations
         return done * count // total > (done - 1) * count // total
 
     def _validate(self) -> None:
@@ -281,9 +281,9 @@ class Trainer:
         self.objective.validate()
         validation_seconds = time.monotonic() - start
         self.restore(before)
-        left = seconds - (time.monotonic() - begin) - validation_seconds * self.config.num_validations
+        left = seconds - (time.monotonic() - begin) - validation_seconds * self.config.validations
         left *= 0.96  # for saving, logging and samples
-        return max(int(left / statistics.median(times)), 2 * self.config.num_validations)
+        return max(int(left / statistics.median(times)), 2 * self.config.validations)
 
     def _tick(self) -> None:
         now = time.monotonic()

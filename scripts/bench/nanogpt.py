@@ -66,7 +66,7 @@ def train(checkout: Path, folder: Path, data: Data, recipe: str, device: torch.d
     data.write(copy / "data" / "shakespeare_char")
     out = ["--dataset=shakespeare_char", "--out_dir=out", "--log_interval=1"]
     command = [sys.executable, "-u", "-W", "ignore", "train.py", *shlex.split(recipe), *out]
-    environment = {"GOMP_SPINCOUNT": "2000", **os.environ}  # the same fair share of a busy machine as charrnn takes
+    environment = {"GOMP_SPINCOUNT": "10000", **os.environ}  # the same fair share of a busy machine as charrnn takes
     begin = time.perf_counter()
     lines: list[tuple[float, str]] = []
     with subprocess.Popen(command, cwd=copy, env=environment, stdout=subprocess.PIPE, text=True) as process:

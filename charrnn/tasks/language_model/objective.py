@@ -17,7 +17,7 @@ from charrnn.text.vocab import Ids
 from charrnn.training.trainer import Units
 
 VALIDATION_LANES = 32
-VALIDATION_TOKENS = 1 << 16  # of the validation text, read at each validation during a run
+VALIDATION_TOKENS = 1 << 15  # of the validation text, read at each validation during a run
 
 
 class LanguageModelObjective:

@@ -16,7 +16,7 @@ from charrnn import checkpoint
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.network.device import choose_device, choose_precision
-from charrnn.network.model import Network, NetworkConfig
+from charrnn.network.model import Network, NetworkConfig, Size
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.language_model.card import model_card
@@ -37,9 +37,23 @@ FINAL_METHOD = "each character scored once with carried state"
 SAMPLE_CHARS = 120
 SAMPLE_TEMPERATURES = (0.5, 0.8)
 RUN = "run.json"
-# Peak learning rates of networks 256 wide; wider ones take less.
-LEARNING_RATES = {"mingru": 4e-3, "lstm": 4e-3, "gru": 3e-3, "elman": 1e-3}
+LEARNING_RATES = {"mingru": 6e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 FINE_TUNE_LR_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What suits a budget on a CPU: the less time there is, the smaller the network and the shorter its steps."""
+
+    size: Size = "small"
+    bptt_len: int = 64
+    lr_factor: float = 1.0
+
+
+def _recipe(minutes: float | None) -> _Recipe:
+    if minutes is not None and minutes < 0.5:
+        return _Recipe("tiny", bptt_len=32, lr_factor=2.0)
+    return _Recipe("small" if minutes is None or minutes < 8 else "base")
 
 
 @dataclass(frozen=True)
@@ -111,17 +125,23 @@ def train(
         training = replace(training, minutes=DEFAULT_MINUTES)
     if base is not None:
         text, network = _settings_of_base(base, text, network)
+    recipe = _recipe(training.minutes)
+    if base is None:
+        network = replace(network, size=network.size or recipe.size)
     device = choose_device(training.device)
     training = replace(
         training,
         device=str(device),
         precision=choose_precision(training.precision, device),
-        lr=training.lr or _default_lr(network) * (1.0 if base is None else FINE_TUNE_LR_SHARE),
+        bptt_len=training.bptt_len or recipe.bptt_len,
+        lr=training.lr
+        or LEARNING_RATES[network.cell] * recipe.lr_factor * (1.0 if base is None else FINE_TUNE_LR_SHARE),
     )
     if not files:
         files = [str(get_corpus(DEFAULT_CORPUS, report=report.note))]
     train_text = find_text(files, encoding)
     val_text = find_text(val, encoding) if val else None
+    assert training.bptt_len is not None
     train_split, val_split = split_text(train_text, val_text, text.val_fraction, training.bptt_len + 1)
     if base is not None and base.vocab.kind == text.vocab == "subword" and text.vocab_size is None:
         vocab = base.vocab  # other subwords would fit none of what the network has learned
@@ -185,6 +205,8 @@ class _Session:
         torch.manual_seed(run.training.seed)
         self.network = Network(run.network, len(run.vocab), run.vocab.seen_size).to(self.device)
         ratios = (run.train.num_chars / len(self.train_ids), run.val.num_chars / len(self.val_ids))
+        assert run.training.bptt_len is not None
+        assert run.training.lr is not None
         objective = LanguageModelObjective(
             self.network,
             self.train_ids,
@@ -195,7 +217,6 @@ class _Session:
             chars_per_token=ratios,
             compile=run.training.compile,
         )
-        assert run.training.lr is not None
         self.trainer = Trainer(
             objective, run.training, run.training.lr, output / "training", self._after_validation, report
         )
@@ -215,9 +236,10 @@ class _Session:
         self.network.train()
         self.trainer.plan()
         self.set_dropout()
-        passes = self.passes(self.trainer.progress.total_steps)
+        total_steps = self.trainer.progress.total_steps
         self.report.note(
-            f"budget: {self.trainer.progress.total_steps:,} steps, {passes:.2g} passes over the text; "
+            f"budget: {total_steps:,} steps of {run.training.batch_size} × {run.training.bptt_len} tokens, "
+            f"{self.passes(total_steps):.2g} passes over the text; learning rate {run.training.lr:g}, "
             f"dropout {self.network.dropout:g}"
         )
 
@@ -327,13 +349,12 @@ def _settings_of_base(
     return replace(text, vocab=text.vocab or base.vocab.kind), replace(shape, dropout=network.dropout)
 
 
-def _default_lr(network: NetworkConfig) -> float:
-    return LEARNING_RATES[network.cell] * math.sqrt(256 / network.width)
-
-
 def _default_dropout(passes: float) -> float:
-    """The more often a text is read, the more a network must be kept from learning it by heart."""
-    return min(max(0.05 * math.log2(max(passes, 1e-9)), 0.0), 0.4)
+    """The more often a text is read, the more a network must be kept from learning it by heart.
+
+    On two passes or fewer dropout only slows learning.
+    """
+    return min(max(0.05 * math.log2(max(passes / 2, 1e-9)), 0.0), 0.4)
 
 
 def _refuse_occupied(output: Path) -> None:
