@@ -110,7 +110,8 @@ class Rotation:
         gradient = gradient.T if self.flipped else gradient
         if self.basis is None:
             self.covariance.copy_(gradient.T @ gradient)
-            self.basis = torch.linalg.eigh(self.covariance)[1]
+            known = self.covariance if self.covariance.isfinite().all() else torch.zeros_like(self.covariance)
+            self.basis = torch.linalg.eigh(known)[1]
         else:
             self.covariance.mul_(COVARIANCE_DECAY).addmm_(gradient.T, gradient, alpha=1 - COVARIANCE_DECAY)
         self.turned.grad = gradient @ self.basis

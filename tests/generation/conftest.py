@@ -16,7 +16,7 @@ def untrained(cell: Cell = "mingru", vocab: Kind = "char") -> LanguageModel:
     network = Network(NetworkConfig(cell=cell, hidden_size=24, num_layers=2), len(built), built.seen_size)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            parameter.add_((1.0 if name == "head.weight" else 0.3) * torch.randn_like(parameter))
+            parameter.add_((0.6 if name == "head.weight" else 0.3) * torch.randn_like(parameter))
     return LanguageModel(network, built)
 
 

@@ -112,3 +112,10 @@ def test_before_the_first_step_there_is_nothing_to_save() -> None:
         model.weight.grad, model.bias.grad = gradient.clone(), torch.zeros_like(model.bias)
         optimizer.step(0.01)
     assert torch.equal(model.weight.detach(), first)
+
+
+def test_a_gradient_that_is_no_number_reaches_the_weights_where_it_is_seen() -> None:
+    for spoiled_step in (0, 1, REFRESH_EVERY):
+        steps = gradients(REFRESH_EVERY + 2)
+        steps[spoiled_step][3, 4] = torch.nan
+        assert walk(torch.ones(ROWS, SIZE), steps).isnan().any()
