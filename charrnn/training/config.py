@@ -22,7 +22,6 @@ class TrainingConfig:
     bptt_len: int | None = None  # tokens of one lane in one step; None: what suits the budget
     lr: float | None = None  # None: what suits the cell and the budget
     weight_decay: float = 0.05
-    beta1: float = 0.9
     beta2: float = 0.99
     warmup_steps: int = 50
     max_grad_norm: float = 1.0
@@ -48,9 +47,8 @@ class TrainingConfig:
         for name in ("weight_decay", "warmup_steps", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
-        for name in ("beta1", "beta2"):
-            if not 0 < getattr(self, name) < 1:
-                raise UsageError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        if not 0 < self.beta2 < 1:
+            raise UsageError(f"beta2 must lie between 0 and 1, not {self.beta2}")
 
     @property
     def validations(self) -> int:

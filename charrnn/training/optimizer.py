@@ -18,9 +18,9 @@ SMALLEST_SIDE, LARGEST_SIDE = 8, 2048  # of the smaller side of matrices worth a
 
 
 class Optimizer:
-    """`step(lr)` moves a model's parameters along their gradients.
+    """`step(lr)` moves a model's parameters down their gradients, matrices in a basis of their own (see `Rotation`).
 
-    Weight decay (decoupled: Loshchilov & Hutter 2019) acts on matrices, not on embeddings, biases and norms.
+    Weight decay (decoupled: Loshchilov & Hutter 2019) acts on these matrices, not on embeddings, biases and norms.
     """
 
     def __init__(self, model: nn.Module, *, betas: tuple[float, float], weight_decay: float) -> None:

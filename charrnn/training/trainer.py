@@ -128,9 +128,7 @@ class Trainer:
         self.progress = Progress()
         self.metrics = MetricsLog(directory / METRICS)
         self.device = next(objective.model.parameters()).device
-        self.optimizer = Optimizer(
-            objective.model, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay
-        )
+        self.optimizer = Optimizer(objective.model, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
         self._clock = time.monotonic()
         self._saved_at = self._clock
 

@@ -162,6 +162,29 @@ def test_a_run_of_some_minutes_is_the_run_of_as_many_steps(train: Train, tmp_pat
     assert_same_run(tmp_path / "timed", tmp_path / "counted")
 
 
+OPEN: dict[str, Any] = dict.fromkeys(("hidden_size", "num_layers", "bptt_len", "num_validations"))
+
+
+def test_more_minutes_make_larger_networks_and_no_shorter_steps(train: Train, tmp_path: Path) -> None:
+    runs = []
+    for minutes in (0.01, 1, 9):
+        with pytest.raises(KeyboardInterrupt):
+            train(str(minutes), minutes=minutes, report=Stop(1), **OPEN)
+        run = json.loads((tmp_path / str(minutes) / "training" / "run.json").read_text())
+        runs.append((run["network"]["hidden_size"] ** 2 * run["network"]["num_layers"], run["training"]["bptt_len"]))
+    assert runs == sorted(runs)
+    assert len(set(runs)) == 3
+
+
+def test_what_is_asked_for_stands_whatever_the_budget(train: Train, tmp_path: Path) -> None:
+    train(minutes=0.01, size="small", lr=0.001, **{**OPEN, "bptt_len": 48, "hidden_size": 8})
+    run = json.loads((tmp_path / "model" / "training" / "run.json").read_text())
+    assert run["network"]["size"] == "small"
+    assert run["network"]["hidden_size"] == 8
+    assert run["training"]["bptt_len"] == 48
+    assert run["training"]["lr"] == 0.001
+
+
 def test_dropout_grows_with_the_passes_over_the_text(train: Train) -> None:
     few, many, asked = Stop(), Stop(), Stop()
     train("few", epochs=0.2, report=few)

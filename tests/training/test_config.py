@@ -68,3 +68,11 @@ def test_warm_up_and_decay_are_linear(total: int, warmup: int) -> None:
 def test_settings_that_cannot_work_are_usage_errors(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         TrainingConfig(**settings)
+
+
+def test_validations_are_few_in_a_short_run_and_as_many_as_asked_in_any() -> None:
+    counts = [TrainingConfig(minutes=minutes).validations for minutes in (0.01, 0.1, 0.5, 1, 3, 60)]
+    assert counts == sorted(counts)
+    assert counts[0] == 1
+    assert counts[-1] == TrainingConfig(steps=10).validations
+    assert TrainingConfig(minutes=0.01, num_validations=7).validations == 7
