@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from charrnn.network.model import NetworkConfig
+from charrnn.network.config import NetworkConfig
 from charrnn.settings import distribute, from_mapping
 from charrnn.tasks.language_model import training as language_model
 from charrnn.tasks.language_model.model import LanguageModel

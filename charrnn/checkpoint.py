@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.network.model import Network, NetworkConfig
+from charrnn.network.config import NetworkConfig
+from charrnn.network.model import Network
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_path, atomic_write
 from charrnn.text.vocab import Vocab

@@ -18,7 +18,8 @@ from torch.testing import assert_close
 import charrnn
 from charrnn.checkpoint import describe, load_network, load_tensors, save_tensors, write_config, write_weights
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.network.model import CELLS, Cell, Network, NetworkConfig
+from charrnn.network.config import CELLS, Cell, NetworkConfig
+from charrnn.network.model import Network
 from charrnn.text.vocab import Vocab, build_vocab
 
 TEXT = "Some naïve text – 日本 😀\n" * 3

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import UsageError
-from charrnn.network.model import NetworkConfig
+from charrnn.network.config import NetworkConfig
 from charrnn.settings import changed, distribute, from_mapping, parse_pair, read_toml
 from charrnn.text.dataset import TextConfig
 from charrnn.training.config import TrainingConfig

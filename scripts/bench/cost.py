@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 from step import measure
 
+from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_precision
-from charrnn.network.model import NetworkConfig
 from charrnn.settings import from_mapping
 
 FACTORS = {

@@ -16,8 +16,9 @@ import time
 import torch
 from torch import nn
 
+from charrnn.network.config import NetworkConfig
 from charrnn.network.device import autocast, choose_precision
-from charrnn.network.model import Network, NetworkConfig, detach
+from charrnn.network.model import Network, detach
 from charrnn.settings import from_mapping
 from charrnn.training.optimizer import Optimizer
 

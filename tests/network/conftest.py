@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from charrnn.network import cells, model, operations
-from charrnn.network.model import Network, NetworkConfig
+from charrnn.network.config import NetworkConfig
+from charrnn.network.model import Network
 
 VOCAB_SIZE, SEEN_SIZE = 40, 30
 

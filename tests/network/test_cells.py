@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
-from charrnn.network.model import Network, NetworkConfig
+from charrnn.network.config import NetworkConfig
+from charrnn.network.model import Network
 
 Weights = dict[str, Tensor]
 Layer = Callable[[Tensor, tuple[Tensor, ...], Weights], tuple[Tensor, tuple[Tensor, ...]]]

@@ -13,9 +13,10 @@ from torch.testing import assert_close
 
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.network import dynamic
+from charrnn.network.config import NetworkConfig
 from charrnn.network.dynamic import DynamicConfig, score_dynamic
 from charrnn.network.evaluation import score_stream
-from charrnn.network.model import Network, NetworkConfig, detach
+from charrnn.network.model import Network, detach
 
 FIRST = 5
 CONFIG = DynamicConfig(segment_len=7, lr=3e-3, decay=0.1)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from charrnn.network.config import NetworkConfig
 from charrnn.network.device import autocast, choose_device, choose_precision, compiled
-from charrnn.network.model import Network, NetworkConfig, State
+from charrnn.network.model import Network, State
 
 T, B = 17, 3
 CPU = torch.device("cpu")

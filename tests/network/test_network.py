@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from charrnn.errors import UsageError
 from charrnn.network.cells import SharedDropout
-from charrnn.network.model import CELLS, SIZES, Cell, Network, NetworkConfig, State, detach, select
+from charrnn.network.config import CELLS, SIZES, Cell, NetworkConfig
+from charrnn.network.model import Network, State, detach, select
 
 T, B = 17, 3
 

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.network.model import CELLS, Cell, Network, NetworkConfig
+from charrnn.network.config import CELLS, Cell, NetworkConfig
+from charrnn.network.model import Network
 from charrnn.tasks.language_model.fine_tune import Transfer, transfer
 from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.text.vocab import Vocab, build_vocab

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from charrnn.network.config import Cell, NetworkConfig
 from charrnn.network.evaluation import score_stream
-from charrnn.network.model import Cell, Network, NetworkConfig
+from charrnn.network.model import Network
 from charrnn.tasks.language_model.objective import LanguageModelObjective
 
 LANES = 3

@@ -12,8 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from charrnn.network.config import Cell, NetworkConfig
 from charrnn.network.dynamic import DynamicConfig
-from charrnn.network.model import Cell, Network, NetworkConfig
+from charrnn.network.model import Network
 from charrnn.tasks.language_model import model as module
 from charrnn.tasks.language_model.model import LanguageModel, Score
 from charrnn.text.vocab import Kind, build_vocab

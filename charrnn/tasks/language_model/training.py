@@ -15,8 +15,9 @@ import torch
 from charrnn import checkpoint
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.generation.sampling import SamplingConfig
+from charrnn.network.config import NetworkConfig, Size
 from charrnn.network.device import choose_device, choose_precision
-from charrnn.network.model import Network, NetworkConfig, Size
+from charrnn.network.model import Network
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.language_model.card import model_card
