@@ -12,7 +12,7 @@ import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 # Each imports from those before it, and from itself; the package itself (`charrnn`) is the first and the last.
-ROOMS = ("base", "text", "network", "checkpoint", "training", "generation", "tasks", "api", "cli")
+ROOMS = ("base", "text", "network", "model_directory", "checkpoint", "training", "generation", "tasks", "api", "cli")
 BASE = {"errors", "storage", "settings"}
 SEPARATE = {("generation", "training")}
 HEAVY = {"torch", "numpy", "tokenizers", "numba", "safetensors", "matplotlib", "charset_normalizer", "tqdm"}

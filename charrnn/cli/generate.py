@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+if TYPE_CHECKING:
+    from charrnn.generation.generator import Generator, Piece
+    from charrnn.generation.stepper import WeightType
+
+SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty")
 
 
 @click.command()
@@ -16,27 +22,47 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 @click.argument("source", required=False, metavar="[-]")
 @click.option("-p", "--prompt", help="Text to continue; - as an argument reads it from standard input.")
 @click.option("-n", "--max-chars", type=int, default=500, show_default=True, help="Characters to write.")
-@click.option("-t", "--temperature", type=float, help="0: always the likeliest; 1: as the model has it (default 0.8).")
+@click.option(
+    "-t",
+    "--temperature",
+    "temperatures",
+    type=float,
+    multiple=True,
+    help="0: always the likeliest; 1: as the model has it (default 0.8). Several: texts at each, side by side.",
+)
 @click.option("--top-k", type=int, help="Draw from the k likeliest only.")
 @click.option("--top-p", type=float, help="Draw from the likeliest that together reach probability p.")
 @click.option("--min-p", type=float, help="Draw from those at least this share as likely as the likeliest.")
 @click.option("--repetition-penalty", type=float, help="Above 1: recent entries become less likely.")
+@click.option("--only-chars", metavar="CHARACTERS", help="Write no other characters than these.")
 @click.option("--stop", multiple=True, metavar="STRING", help="End before this string.")
 @click.option("--num-samples", type=int, default=1, show_default=True, help="Texts to write.")
+@click.option("--best-of", type=int, default=1, show_default=True, help="Of so many texts print the likeliest.")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
+@click.option("--load-state", type=click.Path(path_type=Path), help="Go on after what --save-state kept.")
+@click.option("--save-state", type=click.Path(path_type=Path), help="Keep what is known after the prompt in a file.")
 @click.option("--no-stream", is_flag=True, help="Print when all is written.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
-@click.option("--device", default="auto", help="auto, cuda, mps or cpu.")
+@click.option("--weights", type=click.Choice(["bf16", "fp32"]), help="Of the compiled network (default bf16).")
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu: compiled, the quickest here; or cuda, mps, auto."
+)
 def generate(
     model: Path,
     source: str | None,
     prompt: str | None,
     max_chars: int,
+    temperatures: tuple[float, ...],
+    only_chars: str | None,
     stop: tuple[str, ...],
     num_samples: int,
+    best_of: int,
     seed: int | None,
+    load_state: Path | None,
+    save_state: Path | None,
     no_stream: bool,
     as_json: bool,
+    weights: WeightType | None,
     device: str,
     **options: Any,
 ) -> None:
@@ -53,33 +79,64 @@ def generate(
     if max_chars < 0:
         raise UsageError(f"-n must be 0 or more, not {max_chars}")
 
+    if best_of < 1:
+        raise UsageError(f"--best-of must be at least 1, not {best_of}")
+
+    from charrnn.generation.generator import Piece, TextState, best, gather
+
+    generator = _generator(model, weights, device)
+    state = generator.read(prompt, TextState.load(load_state) if load_state else None)
+    if save_state:
+        state.save(save_state)
+    pieces: Iterable[Piece] = generator.stream_samples(
+        state=state,
+        max_chars=max_chars,
+        stop=stop,
+        num_samples=num_samples * best_of,
+        seed=seed,
+        only_chars=only_chars,
+        temperatures=temperatures,
+        **{name: options[name] for name in SAMPLING if options[name] is not None},
+    )
+    if best_of > 1:
+        chosen = best(gather(pieces), best_of)
+        pieces = [Piece(i, sample.text, sample.finish_reason, sample.nats) for i, sample in enumerate(chosen)]
+    at = [temperature for temperature in temperatures or [generator.sampling.temperature] for _ in range(num_samples)]
+    if as_json:
+        for sample, temperature in zip(gather(pieces), at, strict=True):
+            texts = {"prompt": prompt, "text": sample.text, "finish_reason": sample.finish_reason}
+            figures = {"temperature": temperature, "nats_per_char": sample.nats_per_char}
+            _write(json.dumps(texts | figures, ensure_ascii=False) + "\n")
+        return
+    titles = [f"temperature {temperature:g}:\n" if len(temperatures) > 1 else "" for temperature in at]
+    _print_samples(pieces, [title + prompt for title in titles], stream=not no_stream)
+
+
+def _generator(model: Path, weights: WeightType | None, device: str) -> Generator:
+    from charrnn.errors import UsageError
+    from charrnn.generation.generator import Generator
+
+    if device == "cpu":
+        return Generator.load(model, weights or "bf16")
+
     from charrnn import api
 
-    sampling = {name: options[name] for name in SAMPLING if options[name] is not None}
     loaded = api.load(model, device)
-    pieces = loaded.stream_samples(
-        prompt, max_chars=max_chars, stop=stop, num_samples=num_samples, seed=seed, **sampling
-    )
-    _print_samples(pieces, prompt, num_samples, as_json, stream=not (no_stream or as_json))
+    if weights is not None:
+        raise UsageError("--weights is for the compiled network: leave --device out")
+    return loaded.generator
 
 
-def _print_samples(pieces: Any, prompt: str, num_samples: int, as_json: bool, stream: bool) -> None:
+def _print_samples(pieces: Iterable[Piece], beginnings: list[str], stream: bool) -> None:
     """Samples in order. The first that is not done yet is shown as it grows; later ones wait for their turn."""
-    import json
-
-    waiting = [prompt] * num_samples
-    done: list[str | None] = [None] * num_samples
+    waiting, done = list(beginnings), [False] * len(beginnings)
     turn = 0
-    for sample, text, reason in pieces:
-        waiting[sample] += text
-        done[sample] = reason or done[sample]
-        while turn < num_samples and (done[turn] or (stream and turn == sample)):
-            if as_json:
-                record = {"prompt": prompt, "text": waiting[turn][len(prompt) :], "finish_reason": done[turn]}
-                _write(json.dumps(record, ensure_ascii=False) + "\n")
-            elif done[turn] or stream:
-                _write(waiting[turn] + ("\n" if done[turn] else ""))
-                waiting[turn] = ""
+    for piece in pieces:
+        waiting[piece.sample] += piece.text
+        done[piece.sample] = piece.finish_reason is not None
+        while turn < len(waiting) and (done[turn] or (stream and turn == piece.sample)):
+            _write(waiting[turn] + ("\n" if done[turn] else ""))
+            waiting[turn] = ""
             if not done[turn]:
                 break
             turn += 1

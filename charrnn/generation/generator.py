@@ -1,100 +1,253 @@
-"""Writing text with a network, one entry at a time.
+"""Writing text with a model, several texts side by side.
 
-Shapes: B samples, O outputs of the network.
+Shapes: T time, B samples, O outputs of the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from charrnn.generation.sampling import REPETITION_WINDOW, SamplingConfig, probabilities
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.sampling import SamplingConfig
+from charrnn.generation.stepper import Array, CompiledStepper, Lanes, Stepper, WeightType
 from charrnn.generation.stream import TextStream
-from charrnn.network.evaluation import WINDOW
-from charrnn.network.model import Network, State, select
+from charrnn.model_directory import (
+    CONFIG,
+    GENERATION_CONFIG,
+    WEIGHTS,
+    load_arrays,
+    read_json,
+    read_model,
+    save_arrays,
+)
+from charrnn.settings import from_mapping
 from charrnn.text.vocab import Vocab
+
+CHUNK = 32  # entries drawn in one call, at most
 
 
 @dataclass(frozen=True)
 class TextState:
-    """What a network knows after reading a text: a value that can be kept and continued from any number of times."""
+    """What a model knows after reading a text: a value that can be kept and gone on from any number of times."""
 
-    state: State  # of one lane
-    logits: Tensor  # (1, O) of the entry to come
-    recent: Tensor  # (1, N) the last entries read
+    lane: Lanes  # one
+    model: str  # fingerprint of the model that read it
 
+    def save(self, path: Path) -> None:
+        """Write to a safetensors file."""
+        arrays = {f"state.{i}": array for i, array in enumerate(self.lane.state)}
+        arrays |= {"logits": self.lane.logits, "recent": self.lane.recent}
+        save_arrays(path, arrays, {"model": self.model})
 
-def read(network: Network, vocab: Vocab, text: str, after: TextState | None = None) -> TextState:
-    """Read `text`, from the beginning or `after` what was read before."""
-    device = network.head.weight.device
-    ids = torch.from_numpy(vocab.encode(text).astype("int64"))
-    if after is None:
-        state, recent = network.initial_state(1), ids.new_empty(1, 0)
-        ids = torch.cat([torch.tensor([vocab.start_id]), ids])
-    elif len(ids) == 0:
-        return after
-    else:
-        state, recent = after.state, after.recent.cpu()
-    with torch.inference_mode():
-        for begin in range(0, len(ids), WINDOW):
-            features, state = network.features(ids[begin : begin + WINDOW, None].to(device), state)
-        logits = network.head(features[-1])
-    recent = torch.cat([recent, ids[None]], dim=1)[:, -REPETITION_WINDOW:]
-    return TextState(state, logits, recent.to(device))
+    @classmethod
+    def load(cls, path: Path) -> TextState:
+        """Read what `save` wrote. Raises UsageError if there is none, CharrnnError if it is damaged."""
+        if not path.exists():
+            raise UsageError(f"{path}: no such file of a state")
+        arrays, metadata = load_arrays(path)
+        try:
+            state = tuple(arrays[f"state.{i}"] for i in range(len(arrays) - 2))
+            return cls(Lanes(state, arrays["logits"], arrays["recent"]), metadata["model"])
+        except KeyError as error:
+            raise CharrnnError(f"{path}: not the state of a text: it lacks {error}") from None
 
 
-def write(
-    network: Network,
-    vocab: Vocab,
-    start: TextState,
-    sampling: SamplingConfig,
-    *,
-    max_chars: int,
-    stop: Sequence[str] = (),
-    num_samples: int = 1,
-    seed: int | None = None,
-) -> Iterator[tuple[int, str, str | None]]:
-    """Continue `start` in `num_samples` ways at once.
+@dataclass(frozen=True)
+class Piece:
+    """Some new text of one sample. `finish_reason` is None while it goes on, then "length" or "stop", exactly once."""
 
-    Yields (sample, new text, why it ended): the reason is None while a sample goes on, then "length" or "stop".
-    Each sample ends with exactly one reason. Entries never seen in training are never drawn.
-    """
-    device = start.logits.device
-    random = torch.Generator(device)
-    if seed is None:
-        random.seed()
-    else:
-        random.manual_seed(seed)
-    streams = [TextStream(max_chars, stop) for _ in range(num_samples)]
-    for sample, stream in enumerate(streams):
-        if stream.finished:
-            yield sample, "", stream.finish_reason
-    samples = [sample for sample, stream in enumerate(streams) if not stream.finished]
-    lanes = torch.zeros(len(samples), dtype=torch.long, device=device)
-    state, logits, recent = select(start.state, lanes), start.logits[lanes], start.recent[lanes]
-    # Bytes that never become a whole character must not run for ever.
-    for _ in range(4 * max_chars + 4):
-        with torch.inference_mode():
-            logits[:, network.seen_size :] = -torch.inf
-            probs = probabilities(logits, sampling, recent.clamp(max=logits.shape[-1] - 1))
-            ids = torch.multinomial(probs, 1, generator=random)
-        for sample, entry in zip(samples, ids[:, 0].tolist(), strict=True):
-            text = streams[sample].feed(vocab.pieces[entry])
-            if text or streams[sample].finished:
-                yield sample, text, streams[sample].finish_reason
-        going_on = [row for row, sample in enumerate(samples) if not streams[sample].finished]
-        if not going_on:
-            return
-        with torch.inference_mode():
+    sample: int
+    text: str
+    finish_reason: str | None
+    nats: float  # of the entries drawn since the piece before, under the model as it is: no temperature, no filters
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text that a model wrote."""
+
+    text: str
+    finish_reason: str
+    nats: float  # of all entries drawn, under the model as it is
+
+    @property
+    def nats_per_char(self) -> float:
+        """The lower, the more the model itself thinks of it."""
+        return self.nats / max(len(self.text), 1)
+
+
+class Generator:
+    """Writes text with a network and its vocabulary."""
+
+    def __init__(self, stepper: Stepper, vocab: Vocab, sampling: SamplingConfig, fingerprint: str) -> None:
+        """`sampling` holds for what a call leaves open."""
+        self.stepper = stepper
+        self.vocab = vocab
+        self.sampling = sampling
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def load(cls, directory: Path, weight_type: WeightType = "bf16") -> Generator:
+        """The language model in a directory, for a CPU and without torch.
+
+        Raises UsageError if there is none, CharrnnError if it is damaged.
+        """
+        saved = read_model(directory)
+        if saved.config["model_type"] != "language_model":
+            raise UsageError(f"{directory}: a {saved.config['model_type']} model, not a language model")
+        try:
+            stepper = CompiledStepper(saved.network, saved.weights, weight_type)
+        except (KeyError, ValueError) as error:
+            raise CharrnnError(
+                f"{directory / WEIGHTS}: the weights do not fit the network that {CONFIG} describes: {error}"
+            ) from None
+        return cls(stepper, saved.vocab, read_sampling(directory), fingerprint(saved.weights["embedding.weight"]))
+
+    def read(self, text: str, after: TextState | None = None) -> TextState:
+        """The state after reading `text`, from the beginning or `after` an earlier state.
+
+        Raises UsageError if that is another model's.
+        """
+        ids = self.vocab.encode(text).astype(np.int64)
+        if after is None:
+            lane, ids = self.stepper.begin(), np.concatenate([[self.vocab.start_id], ids])
+            # The line end that every text begins after is none of its own entries.
+            lane = replace(self.stepper.read(lane, ids[:1]), recent=lane.recent)
+            ids = ids[1:]
+        else:
+            if after.model != self.fingerprint:
+                raise UsageError("this state was read by another model: only the model that read it can go on from it")
+            lane = after.lane
+        return TextState(self.stepper.read(lane, ids) if len(ids) else lane, self.fingerprint)
+
+    def generate(self, prompt: str = "", *, num_samples: int = 1, best_of: int = 1, **options: Any) -> list[Sample]:
+        """Continue `prompt` in `num_samples` ways; options as for `stream_samples`.
+
+        Of each `best_of` texts, only the one is given that the model itself finds likeliest, in nats a character.
+        """
+        if best_of < 1:
+            raise UsageError(f"best_of must be at least 1, not {best_of}")
+        return best(gather(self.stream_samples(prompt, num_samples=num_samples * best_of, **options)), best_of)
+
+    def stream(self, prompt: str = "", **options: Any) -> Iterator[str]:
+        """Continue `prompt`, giving text as it is written; options as for `stream_samples`."""
+        return (piece.text for piece in self.stream_samples(prompt, **options) if piece.text)
+
+    def stream_samples(
+        self,
+        prompt: str = "",
+        *,
+        max_chars: int = 500,
+        stop: Sequence[str] = (),
+        num_samples: int = 1,
+        seed: int | None = None,
+        state: TextState | None = None,
+        only_chars: str | None = None,
+        temperatures: Sequence[float] = (),
+        **sampling: Any,
+    ) -> Iterator[Piece]:
+        """Pieces of texts drawn side by side, never half a character or part of a stop string.
+
+        `stop` are strings that end a text and are left out of it. `state` is continued instead of the beginning.
+        `only_chars` are all characters that may occur. `temperatures` makes `num_samples` texts at each, in this
+        order. Everything else are fields of `SamplingConfig`. A sample depends on the seed and its number alone.
+        """
+        if num_samples < 1:
+            raise UsageError(f"num_samples must be at least 1, not {num_samples}")
+        config = from_mapping(SamplingConfig, asdict(self.sampling) | sampling)
+        configs = [
+            replace(config, temperature=temperature)
+            for temperature in temperatures or [config.temperature]
+            for _ in range(num_samples)
+        ]
+        allowed = self._allowed(only_chars)
+        start = self.read(prompt, state)
+        return self._write(start.lane, configs, allowed, max_chars, stop, seed)
+
+    def _write(
+        self,
+        start: Lanes,
+        configs: Sequence[SamplingConfig],
+        allowed: Array,
+        max_chars: int,
+        stop: Sequence[str],
+        seed: int | None,
+    ) -> Iterator[Piece]:
+        streams = [TextStream(max_chars, stop) for _ in configs]
+        for sample, stream in enumerate(streams):
+            if stream.finished:
+                yield Piece(sample, "", stream.finish_reason, 0.0)
+        randoms = [np.random.Generator(np.random.Philox(s)) for s in np.random.SeedSequence(seed).spawn(len(configs))]
+        samples = [sample for sample, stream in enumerate(streams) if not stream.finished]
+        lanes = start.select([0] * len(samples))
+        left = 4 * max_chars + 4  # bytes that never become a whole character must not run for ever
+        while samples and left > 0:
+            count = min(CHUNK, left, max(streams[sample].left for sample in samples))
+            left -= count
+            uniforms = np.stack([randoms[sample].random(count) for sample in samples], axis=1)
+            lanes, ids, nats = self.stepper.write(lanes, [configs[sample] for sample in samples], allowed, uniforms)
+            for row, sample in enumerate(samples):
+                piece = self._piece(sample, streams[sample], ids[:, row].tolist(), nats[:, row])
+                if left == 0 and not piece.finish_reason:
+                    piece = replace(piece, text=piece.text + streams[sample].close(), finish_reason="length")
+                if piece.text or piece.finish_reason:
+                    yield piece
+            going_on = [row for row, sample in enumerate(samples) if not streams[sample].finished]
             if len(going_on) < len(samples):
-                samples = [samples[row] for row in going_on]
-                lanes = torch.tensor(going_on, device=device)
-                state, ids, recent = select(state, lanes), ids[lanes], recent[lanes]
-            recent = torch.cat([recent, ids], dim=1)[:, -REPETITION_WINDOW:]
-            batch_logits, state = network(ids.T, state)
-            logits = batch_logits[-1]
-    for sample in samples:
-        yield sample, streams[sample].close(), streams[sample].finish_reason
+                samples, lanes = [samples[row] for row in going_on], lanes.select(going_on)
+
+    def _piece(self, sample: int, stream: TextStream, ids: list[int], nats: Array) -> Piece:
+        text, used = "", 0
+        while used < len(ids) and not stream.finished:
+            text += stream.feed(self.vocab.pieces[ids[used]])
+            used += 1
+        return Piece(sample, text, stream.finish_reason, float(nats[:used].sum()))
+
+    def _allowed(self, only_chars: str | None) -> Array:
+        """Which entries may be drawn (O,): those that training saw, and of these those made of `only_chars`."""
+        seen = self.vocab.seen_size
+        allowed = np.arange(seen + (len(self.vocab) > seen)) < seen
+        if only_chars is not None:
+            wanted = set(only_chars)
+            for entry, piece in enumerate(self.vocab.pieces[:seen]):
+                allowed[entry] = set(piece.decode("utf-8", errors="replace")) <= wanted
+            if not allowed.any():
+                raise UsageError("none of these characters can be written: training saw none of them")
+        return allowed
+
+
+def gather(pieces: Iterable[Piece]) -> list[Sample]:
+    """The samples that pieces make up, in order."""
+    texts: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        texts.setdefault(piece.sample, []).append(piece)
+    return [
+        Sample("".join(p.text for p in parts), parts[-1].finish_reason or "length", sum(p.nats for p in parts))
+        for _, parts in sorted(texts.items())
+    ]
+
+
+def best(samples: Sequence[Sample], best_of: int) -> list[Sample]:
+    """Of each so many samples, the one that the model itself finds likeliest."""
+    groups = [samples[start : start + best_of] for start in range(0, len(samples), best_of)]
+    return [min(group, key=lambda sample: sample.nats_per_char) for group in groups]
+
+
+def read_sampling(directory: Path) -> SamplingConfig:
+    """The sampling defaults of a model directory. Raises CharrnnError if they are damaged."""
+    path = directory / GENERATION_CONFIG
+    try:
+        return from_mapping(SamplingConfig, read_json(path)) if path.exists() else SamplingConfig()
+    except UsageError as error:
+        raise CharrnnError(f"{path}: {error}") from None
+
+
+def fingerprint(embedding: Array) -> str:
+    """What tells a model from others: every step of training changes its embedding."""
+    return hashlib.sha256(np.ascontiguousarray(embedding, np.float32).data).hexdigest()[:16]

@@ -1,16 +1,20 @@
-"""From logits to the next entry: pure functions.
+"""From logits to the next entry: pure functions, one step at a time for all to see.
 
-Shapes: B samples, V entries.
+What writes text does the same in compiled code (`charrnn.generation.kernels`) and is held to these.
+
+Shapes: V entries.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from charrnn.errors import UsageError
+
+Floats = npt.NDArray[np.float32 | np.float64]
 
 REPETITION_WINDOW = 64  # the last entries that the repetition penalty looks at
 
@@ -37,35 +41,44 @@ class SamplingConfig:
             raise UsageError(f"repetition_penalty must be above 0, not {self.repetition_penalty}")
 
 
-def probabilities(logits: Tensor, config: SamplingConfig, recent: Tensor | None = None) -> Tensor:
-    """The distribution to draw from: logits (B, V) → (B, V), each row summing to 1.
+def probabilities(logits: Floats, config: SamplingConfig, recent: npt.NDArray[np.integer] | None = None) -> Floats:
+    """The distribution to draw from: logits (V,) → (V,), summing to 1.
 
-    In this order: repetition penalty on the entries in `recent` (B, N), temperature, top-k, top-p, min-p. The
-    likeliest entry always stays.
+    In this order: repetition penalty on the entries in `recent` (N,), temperature, top-k, top-p, min-p. The
+    likeliest entry always stays; logits of −∞ never get a chance.
     """
-    logits = logits.float()
+    logits = np.asarray(logits, np.float64)
     if config.repetition_penalty is not None and recent is not None:
         logits = penalize_repetition(logits, recent, config.repetition_penalty)
+    best = int(logits.argmax())
     if config.temperature == 0:
-        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
-    # The greatest logit becomes 0 first, so that a tiny temperature cannot overflow; float32 has no tinier one.
-    temperature = min(max(config.temperature, 1e-38), 1e38)
-    logits = (logits - logits.amax(-1, keepdim=True)) / temperature
-    if config.top_k is not None and config.top_k < logits.shape[-1]:
-        kth = logits.topk(config.top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < kth, -torch.inf)
-    probs = logits.softmax(-1)
+        certain: Floats = (np.arange(len(logits)) == best).astype(np.float64)
+        return certain
+    # The greatest logit becomes 0 first, so that a tiny temperature cannot overflow.
+    scaled = (logits - logits[best]) / min(max(config.temperature, 1e-38), 1e38)
+    if config.top_k is not None and config.top_k < len(scaled):
+        scaled = np.where(logits < np.sort(logits)[-config.top_k], -np.inf, scaled)
+    probs = np.exp(scaled) / np.exp(scaled).sum()
     if config.top_p is not None and config.top_p < 1:
-        ordered, order = probs.sort(descending=True, stable=True)
-        reached_before = ordered.cumsum(-1) - ordered >= config.top_p
-        reached_before[:, 0] = False
-        probs = probs.masked_fill(torch.zeros_like(reached_before).scatter(-1, order, reached_before), 0.0)
+        order = np.argsort(-probs, kind="stable")
+        before = np.cumsum(probs[order]) - probs[order]
+        before[0] = -1.0
+        probs[order[before >= config.top_p]] = 0.0
     if config.min_p is not None:
-        probs = probs.masked_fill(probs < config.min_p * probs.amax(-1, keepdim=True), 0.0)
-    return probs / probs.sum(-1, keepdim=True)
+        probs = np.where(probs < config.min_p * probs.max(), 0.0, probs)
+    normalized: Floats = probs / probs.sum()
+    return normalized
 
 
-def penalize_repetition(logits: Tensor, recent: Tensor, penalty: float) -> Tensor:
-    """Make the entries in `recent` (B, N) less likely: positive logits (B, V) divided by `penalty`, others times it."""
-    chosen = logits.gather(-1, recent)
-    return logits.scatter(-1, recent, torch.where(chosen > 0, chosen / penalty, chosen * penalty))
+def penalize_repetition(logits: Floats, recent: npt.NDArray[np.integer], penalty: float) -> Floats:
+    """Make the entries in `recent` (N,) less likely: positive logits (V,) divided by `penalty`, others times it."""
+    penalized = logits.copy()
+    chosen = logits[recent]
+    penalized[recent] = np.where(chosen > 0, chosen / penalty, chosen * penalty)
+    return penalized
+
+
+def draw(probs: Floats, uniform: float) -> int:
+    """The entry at which the running sum of probs (V,) passes `uniform`, from 0 to 1, of their sum."""
+    reached = np.cumsum(probs.astype(np.float64))
+    return int(np.searchsorted(reached, min(uniform * reached[-1], np.nextafter(reached[-1], 0)), side="right"))

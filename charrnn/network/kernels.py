@@ -20,7 +20,7 @@ CONV_WIDTH = 4
 
 
 @intrinsic
-def _float_of_bits(context, bits):
+def float_of_bits(context, bits):
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
@@ -46,7 +46,7 @@ def _narrow(value, like):
 @overload(_wide, inline="always")
 def _overload_wide(x):
     if x == types.uint16:
-        return lambda x: _float_of_bits(uint32(x) << uint32(16))
+        return lambda x: float_of_bits(uint32(x) << uint32(16))
     return lambda x: x
 
 
@@ -67,14 +67,19 @@ _C1, _C2, _C3, _C4, _C5, _C6 = (np.float32(math.log(2) ** k / math.factorial(k))
 
 
 @njit(inline="always", fastmath=FAST)
-def _sigmoid(x):
-    """1 / (1 + e^−x) by a polynomial for 2^fraction, which a compiler can vectorize: about 1e-7 off."""
-    power = min(max(-x * _LOG2_E, float32(-126.0)), float32(126.0))
+def exp(x):
+    """e^x by a polynomial for 2^fraction, which a compiler can vectorize: about 1e-7 off, within float32's range."""
+    power = min(max(x * _LOG2_E, float32(-126.0)), float32(126.0))
     whole = np.floor(power + float32(0.5))
     f = power - whole
     fraction = ((((((_C6 * f + _C5) * f + _C4) * f + _C3) * f + _C2) * f) + _C1) * f + float32(1.0)
-    scale = _float_of_bits(uint32(int32(whole) + int32(127)) << uint32(23))
-    return float32(1.0) / (float32(1.0) + fraction * scale)
+    return fraction * float_of_bits(uint32(int32(whole) + int32(127)) << uint32(23))
+
+
+@njit(inline="always", fastmath=FAST)
+def sigmoid(x):
+    """1 / (1 + e^−x)."""
+    return float32(1.0) / (float32(1.0) + exp(-x))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -154,13 +159,13 @@ def gated_mix_forward(gates, h0, y, states):
         h = h0[b].copy()
         for t in range(length):
             for j in range(width):
-                z = _sigmoid(_wide(gates[t, b, j]))
+                z = sigmoid(_wide(gates[t, b, j]))
                 c = _wide(gates[t, b, width + j])
                 g = _wide(gates[t, b, 2 * width + j])
                 value = h[j] + z * (c - h[j])
                 h[j] = value
                 states[t, b, j] = value
-                y[t, b, j] = _narrow(value * g * _sigmoid(g), y)
+                y[t, b, j] = _narrow(value * g * sigmoid(g), y)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -172,11 +177,11 @@ def gated_mix_backward(gates, h0, states, dy, dlast, dgates, dh0):
         for t in range(length - 1, -1, -1):
             before = states[t - 1, b] if t > 0 else h0[b]
             for j in range(width):
-                z = _sigmoid(_wide(gates[t, b, j]))
+                z = sigmoid(_wide(gates[t, b, j]))
                 c = _wide(gates[t, b, width + j])
                 g = _wide(gates[t, b, 2 * width + j])
                 d = _wide(dy[t, b, j])
-                s = _sigmoid(g)
+                s = sigmoid(g)
                 dgates[t, b, 2 * width + j] = _narrow(
                     d * states[t, b, j] * s * (float32(1.0) + g * (float32(1.0) - s)), dgates
                 )
@@ -253,7 +258,7 @@ def swiglu_forward(pair, y):
         for t in range(length):
             for j in range(width):
                 a = _wide(pair[t, b, j])
-                y[t, b, j] = _narrow(a * _sigmoid(a) * _wide(pair[t, b, width + j]), y)
+                y[t, b, j] = _narrow(a * sigmoid(a) * _wide(pair[t, b, width + j]), y)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -265,7 +270,7 @@ def swiglu_backward(pair, dy, dpair):
             for j in range(width):
                 a = _wide(pair[t, b, j])
                 d = _wide(dy[t, b, j])
-                s = _sigmoid(a)
+                s = sigmoid(a)
                 dpair[t, b, j] = _narrow(
                     d * _wide(pair[t, b, width + j]) * s * (float32(1.0) + a * (float32(1.0) - s)), dpair
                 )

@@ -215,12 +215,12 @@ def test_a_write_that_fails_inside_a_library_is_one_line(
     """`safetensors` reports a full disk in an error of its own."""
     from safetensors import SafetensorError
 
-    from charrnn import checkpoint
+    from charrnn import model_directory
 
     def fail(*arguments: object, **options: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(model_directory, "save_file", fail)
     assert_one_line(train(tmp_path / "new", "-q"), 1, "No space left on device")
 
 

@@ -62,10 +62,61 @@ def test_several_samples_come_in_order(stream: list[str], cli: Cli, trained: Pat
     assert len({len(sample.text) for sample in samples}) > 1
     arguments = ["-p", "T", "-n", "40", "--seed", "6", "--num-samples", "5", "--stop", "s", "-t", "2"]
     assert cli("generate", trained, *arguments, *stream).out == "".join(f"T{sample.text}\n" for sample in samples)
-    lines = cli("generate", trained, *arguments, "--json").out.splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"prompt": "T", "text": sample.text, "finish_reason": sample.finish_reason} for sample in samples
+    records = [json.loads(line) for line in cli("generate", trained, *arguments, "--json").out.splitlines()]
+    assert [record.pop("nats_per_char") for record in records] == [sample.nats_per_char for sample in samples]
+    assert records == [
+        {"prompt": "T", "text": sample.text, "finish_reason": sample.finish_reason, "temperature": 2.0}
+        for sample in samples
     ]
+
+
+def test_several_temperatures_are_titled(cli: Cli, trained: Path) -> None:
+    samples = charrnn.load(trained).generate("T", max_chars=20, seed=6, num_samples=2, temperatures=[0.0, 1.0])
+    result = cli("generate", trained, "-p", "T", "-n", "20", "--seed", "6", "--num-samples", "2", "-t", "0", "-t", "1")
+    titles = ["temperature 0:", "temperature 0:", "temperature 1:", "temperature 1:"]
+    assert result.out == "".join(f"{title}\nT{sample.text}\n" for title, sample in zip(titles, samples, strict=True))
+
+
+def test_the_best_of_several_is_printed(cli: Cli, trained: Path) -> None:
+    options = ["generate", trained, "-p", "T", "-n", "20", "--seed", "6", "-t", "1"]
+    (sample,) = charrnn.load(trained).generate("T", max_chars=20, seed=6, temperature=1.0, best_of=4)
+    assert cli(*options, "--best-of", "4").out == f"T{sample.text}\n"
+    every = [json.loads(line) for line in cli(*options, "--num-samples", "4", "--json").out.splitlines()]
+    assert sample.nats_per_char == min(record["nats_per_char"] for record in every)
+
+
+def test_only_the_characters_asked_for_are_printed(cli: Cli, trained: Path) -> None:
+    assert set(cli("generate", trained, "-n", "50", "--only-chars", "aet").out.strip()) <= set("aet")
+
+
+def test_a_long_prompt_is_read_once(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    whole = cli("generate", trained, "-p", "The naïve cat", "-n", "30", "--seed", "2")
+    kept = cli("generate", trained, "-p", "The naïve", "-n", "0", "--save-state", tmp_path / "state")
+    assert (kept.code, kept.err) == (0, "")
+    continued = cli("generate", trained, "-p", " cat", "-n", "30", "--seed", "2", "--load-state", tmp_path / "state")
+    assert "The naïve" + continued.out == whole.out
+
+
+def test_a_state_that_is_none_is_one_line(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    result = cli("generate", trained, "--load-state", tmp_path / "none")
+    assert (result.code, result.out) == (2, "")
+    assert "none: no such file" in result.err
+
+
+@pytest.mark.parametrize("weights", ["bf16", "fp32"])
+def test_writing_needs_no_torch(weights: str, trained: Path) -> None:
+    code = f"""
+import sys
+sys.argv = ["charrnn", "generate", {str(trained)!r}, "-p", "The", "-n", "40", "--weights", "{weights}"]
+from charrnn.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules, "tokenizers" in sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(done.stdout) > 40
+    assert done.stderr == "False False\n"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +130,9 @@ def test_several_samples_come_in_order(stream: list[str], cli: Cli, trained: Pat
         (["--top-p", "2"], "top_p"),
         (["--top-k", "0"], "top_k"),
         (["--num-samples", "0"], "num_samples"),
+        (["--best-of", "0"], "best-of"),
+        (["--only-chars", "Ж"], "training saw none"),
+        (["--weights", "int3"], "int3"),
         (["--device", "abacus"], "abacus"),
         (["--temprature", "1"], "temperature"),
     ],

@@ -11,8 +11,8 @@ from charrnn.text.vocab import Kind, build_vocab
 TEXT = "It was a dark and stormy night – “naïve” café, ありがとう, 😀! " * 5
 
 
-def untrained(cell: Cell = "mingru", vocab: Kind = "char") -> LanguageModel:
-    torch.manual_seed(0)
+def untrained(cell: Cell = "mingru", vocab: Kind = "char", seed: int = 0) -> LanguageModel:
+    torch.manual_seed(seed)
     built = build_vocab(vocab, [TEXT], 300 if vocab == "subword" else None)
     network = Network(NetworkConfig(cell=cell, hidden_size=24, num_layers=2), len(built), built.seen_size)
     with torch.no_grad():
@@ -29,3 +29,8 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
 @pytest.fixture(scope="module", params=["char", "byte", "subword"])
 def model_of_any_vocab(request: pytest.FixtureRequest) -> LanguageModel:
     return untrained(vocab=request.param)
+
+
+@pytest.fixture(scope="module")
+def other_model() -> LanguageModel:
+    return untrained(seed=1)

@@ -2,14 +2,21 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.testing import assert_close
+from numpy.testing import assert_allclose, assert_array_equal
 
-from charrnn.errors import UsageError
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.generator import TextState
 from charrnn.generation.sampling import SamplingConfig, probabilities
+from charrnn.generation.stepper import NO_ENTRY
+from charrnn.model_directory import save_arrays
 from charrnn.tasks.language_model.model import LanguageModel
 
 PROMPTS = ["", "It was", "naïve – 😀", "ありがとう", "日本語 غير", "\n\t\0"]
@@ -18,6 +25,24 @@ ANY_SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.0},
     {"temperature": 1.0, "top_k": 5, "top_p": 0.9, "min_p": 0.02, "repetition_penalty": 1.2},
 ]
+
+
+def likelihoods(model: LanguageModel, text: str) -> Any:
+    """Probabilities of the entries that training saw, after a text."""
+    logits = model.read(text).lane.logits[0, : model.network.seen_size].astype(np.float64)
+    return np.exp(logits) / np.exp(logits).sum()
+
+
+@contextmanager
+def bias_raised(model: LanguageModel, entry: int) -> Iterator[None]:
+    """One entry is all but certain for the network."""
+    bias = model.network.head.bias.detach()
+    before = bias.clone()
+    bias[entry] += 1000
+    try:
+        yield
+    finally:
+        bias.copy_(before)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -56,8 +81,7 @@ def test_the_likeliest_text_does_not_depend_on_how_many_are_written(model: Langu
     assert model.generate("It", max_chars=50, temperature=0.0, num_samples=4) == [alone] * 4
     text = ""
     for _ in range(50):
-        logits = model.read("It" + text).logits[0, : model.network.seen_size]
-        text += model.vocab.decode([int(logits.argmax())])
+        text += model.vocab.decode([int(likelihoods(model, "It" + text).argmax())])
     assert alone.text == text
 
 
@@ -66,9 +90,10 @@ def test_a_prompt_can_be_read_in_parts(cut: int, model: LanguageModel) -> None:
     prompt = "It was – 😀 "
     whole = model.read(prompt)
     parts = model.read(prompt[cut:], after=model.read(prompt[:cut]))
-    assert_close(parts.logits, whole.logits, rtol=1e-4, atol=1e-4)
-    assert_close(parts.state, whole.state, rtol=1e-4, atol=1e-4)
-    assert torch.equal(parts.recent, whole.recent)
+    assert_allclose(parts.lane.logits, whole.lane.logits, rtol=1e-4, atol=1e-4)
+    for a, b in zip(parts.lane.state, whole.lane.state, strict=True):
+        assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    assert_array_equal(parts.lane.recent, whole.lane.recent)
     options: dict[str, Any] = {"max_chars": 30, "seed": 5, "repetition_penalty": 1.5}
     assert model.generate(prompt[cut:], state=model.read(prompt[:cut]), **options) == model.generate(prompt, **options)
 
@@ -83,19 +108,13 @@ def test_a_state_can_be_continued_any_number_of_times(model: LanguageModel) -> N
 
 def test_what_training_never_saw_is_never_drawn(model_of_any_vocab: LanguageModel) -> None:
     model = model_of_any_vocab
-    bias = model.network.head.bias
-    with torch.no_grad():
-        bias[model.network.seen_size] += 1000
-    try:
-        seen = {model.vocab.pieces[i] for i in range(model.network.seen_size)}
+    seen = {model.vocab.pieces[i] for i in range(model.network.seen_size)}
+    with bias_raised(model, model.network.seen_size):
+        model = LanguageModel(model.network, model.vocab)
         for settings in ANY_SETTINGS:
-            state, drawn = model.read(""), ""
-            drawn = model.generate("Z", max_chars=200, seed=1, state=state, **settings)[0].text
+            drawn = model.generate("Z", max_chars=200, seed=1, **settings)[0].text
             ids = model.vocab.encode(drawn.replace("\ufffd", ""))
             assert {model.vocab.pieces[i] for i in ids.tolist()} <= seen
-    finally:
-        with torch.no_grad():
-            bias[model.network.seen_size] -= 1000
 
 
 def chi_square(counts: Counter[str], probs: dict[str, float], total: int) -> float:
@@ -104,7 +123,7 @@ def chi_square(counts: Counter[str], probs: dict[str, float], total: int) -> flo
 
 def test_draws_follow_the_distribution_of_the_model(model: LanguageModel) -> None:
     total = 4000
-    probs = model.read("It was").logits[0, : model.network.seen_size].softmax(-1).tolist()
+    probs = likelihoods(model, "It was").tolist()
     samples = model.generate("It was", max_chars=1, temperature=1.0, num_samples=total, seed=7)
     counts = Counter(sample.text for sample in samples)
     likely = {model.vocab.decode([i]): p for i, p in enumerate(probs) if total * p >= 5}
@@ -116,10 +135,10 @@ def test_draws_follow_the_distribution_of_the_model(model: LanguageModel) -> Non
 def test_samples_of_one_call_are_independent(model: LanguageModel) -> None:
     """First characters of neighbouring samples agree as often as chance has it."""
     total = 4000
-    probs = model.read("It").logits[0, : model.network.seen_size].softmax(-1)
+    probs = likelihoods(model, "It")
     samples = model.generate("It", max_chars=1, temperature=1.0, num_samples=total, seed=8)
     agreements = sum(a.text == b.text for a, b in zip(samples[::2], samples[1::2], strict=True))
-    chance = float(probs.square().sum())
+    chance = float((probs**2).sum())
     deviation = math.sqrt(total / 2 * chance * (1 - chance))
     assert abs(agreements - total / 2 * chance) < 6 * deviation
 
@@ -133,11 +152,11 @@ def test_each_character_follows_from_its_own_sample(model: LanguageModel) -> Non
     for sample in samples:
         state = model.read("It")
         for character in sample.text:
-            logits = state.logits.clone()
-            logits[:, model.network.seen_size :] = -torch.inf
-            recent = state.recent.clamp(max=model.network.seen_size)
-            possible = probabilities(logits, SamplingConfig(**settings), recent)[0].nonzero()
-            assert character in model.vocab.decode(possible[:, 0].tolist()), sample.text
+            logits = state.lane.logits[0, : model.network.seen_size]
+            recent = state.lane.recent[0][state.lane.recent[0] != NO_ENTRY]
+            recent = recent[recent < model.network.seen_size]
+            possible = probabilities(logits, SamplingConfig(**settings), recent).nonzero()[0]
+            assert character in model.vocab.decode(possible.tolist()), sample.text
             state = model.read(character, after=state)
 
 
@@ -158,23 +177,16 @@ def test_a_stop_string_ends_the_text_before_it(model: LanguageModel) -> None:
 
 def test_each_sample_ends_once_and_is_silent_afterwards(model: LanguageModel) -> None:
     ended: list[int] = []
-    for sample, _, reason in model.stream_samples("It", max_chars=20, num_samples=12, seed=2, stop=["a", "e"]):
-        assert sample not in ended
-        if reason:
-            ended.append(sample)
+    for piece in model.stream_samples("It", max_chars=20, num_samples=12, seed=2, stop=["a", "e"]):
+        assert piece.sample not in ended
+        if piece.finish_reason:
+            ended.append(piece.sample)
     assert sorted(ended) == list(range(12))
 
 
 def test_an_endless_beginning_of_a_stop_string_ends_all_the_same(model: LanguageModel) -> None:
-    entry = model.vocab.encode("a").tolist()[0]
-    bias = model.network.head.bias
-    with torch.no_grad():
-        bias[entry] += 1000
-    try:
-        sample = model.generate(max_chars=5, stop=["a" * 1000])[0]
-    finally:
-        with torch.no_grad():
-            bias[entry] -= 1000
+    with bias_raised(model, model.vocab.encode("a").tolist()[0]):
+        sample = LanguageModel(model.network, model.vocab).generate(max_chars=5, stop=["a" * 1000])[0]
     assert (sample.text, sample.finish_reason) == ("aaaaa", "length")
 
 
@@ -186,9 +198,85 @@ def test_a_great_repetition_penalty_lets_nothing_come_twice(model: LanguageModel
 
 @pytest.mark.parametrize(
     "options",
-    [{"num_samples": 0}, {"temperature": -1}, {"top_p": 3.0}, {"temprature": 1.0}, {"top_k": "many"}],
+    [
+        {"num_samples": 0},
+        {"best_of": 0},
+        {"only_chars": ""},
+        {"only_chars": "Ж"},
+        {"temperature": -1},
+        {"temperatures": [0.5, -1]},
+        {"top_p": 3.0},
+        {"temprature": 1.0},
+        {"top_k": "many"},
+    ],
     ids=str,
 )
 def test_options_that_cannot_work_are_usage_errors(options: dict[str, Any], model: LanguageModel) -> None:
     with pytest.raises(UsageError):
         model.generate("It", max_chars=5, **options)
+
+
+# More than one way to write
+
+
+def test_a_sample_depends_on_its_number_and_the_seed_alone(model: LanguageModel) -> None:
+    many = model.generate("It", max_chars=30, num_samples=9, seed=4)
+    assert model.generate("It", max_chars=30, num_samples=4, seed=4) == many[:4]
+
+
+def test_temperatures_side_by_side_are_the_samples_at_each(model: LanguageModel) -> None:
+    together = model.generate("It", max_chars=30, seed=4, num_samples=2, temperatures=[0.0, 0.5, 1.5])
+    assert len(together) == 6
+    assert together[:2] == model.generate("It", max_chars=30, num_samples=2, temperature=0.0)
+    for first, temperature in ((2, 0.5), (4, 1.5)):
+        alone = model.generate("It", max_chars=30, seed=4, num_samples=6, temperature=temperature)
+        assert together[first : first + 2] == alone[first : first + 2]
+
+
+def test_nats_of_a_sample_are_those_of_its_text(model: LanguageModel) -> None:
+    settings: dict[str, Any] = {"temperature": 1.7, "top_k": 9, "repetition_penalty": 1.2}
+    for sample in model.generate("It was", max_chars=50, seed=3, num_samples=3, **settings):
+        expected = model.score("It was" + sample.text).nats - model.score("It was").nats
+        assert sample.nats == pytest.approx(expected, rel=0.01)
+
+
+def test_the_best_of_several_is_what_the_model_finds_likeliest(model: LanguageModel) -> None:
+    options: dict[str, Any] = {"max_chars": 20, "seed": 3, "stop": ["a"]}
+    all_samples = model.generate("It", num_samples=6, **options)
+    best = model.generate("It", num_samples=2, best_of=3, **options)
+    assert best == [min(group, key=lambda s: s.nats_per_char) for group in (all_samples[:3], all_samples[3:])]
+
+
+@pytest.mark.parametrize("settings", ANY_SETTINGS, ids=str)
+def test_only_the_characters_asked_for_are_written(settings: dict[str, Any], model_of_any_vocab: LanguageModel) -> None:
+    text = model_of_any_vocab.generate("It", max_chars=80, seed=1, only_chars="a dk", **settings)[0].text
+    assert set(text) <= set("a dk")
+    assert len(text) == 80
+
+
+def test_a_single_character_that_is_left_is_written(model: LanguageModel) -> None:
+    assert model.generate("It", max_chars=9, only_chars="w")[0].text == "w" * 9
+
+
+def test_a_state_comes_back_from_its_file(model: LanguageModel, tmp_path: Path) -> None:
+    state = model.read("It was a dark")
+    state.save(tmp_path / "state")
+    options: dict[str, Any] = {"max_chars": 40, "seed": 2, "repetition_penalty": 1.3}
+    assert model.generate(state=TextState.load(tmp_path / "state"), **options) == model.generate(state=state, **options)
+
+
+def test_a_state_of_another_model_is_refused(model: LanguageModel, other_model: LanguageModel, tmp_path: Path) -> None:
+    other_model.read("It").save(tmp_path / "state")
+    with pytest.raises(UsageError, match="another model"):
+        model.generate(state=TextState.load(tmp_path / "state"))
+
+
+def test_a_file_that_is_no_state_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        TextState.load(tmp_path / "none")
+    (tmp_path / "text").write_text("no state")
+    with pytest.raises(CharrnnError, match="damaged"):
+        TextState.load(tmp_path / "text")
+    save_arrays(tmp_path / "weights", {"weight": np.ones(3)})
+    with pytest.raises(CharrnnError, match="not the state"):
+        TextState.load(tmp_path / "weights")

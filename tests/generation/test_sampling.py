@@ -4,14 +4,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.testing import assert_close
+from numpy.testing import assert_allclose
 
 from charrnn.errors import UsageError
-from charrnn.generation.sampling import SamplingConfig, penalize_repetition, probabilities
+from charrnn.generation import kernels
+from charrnn.generation.sampling import SamplingConfig, draw, penalize_repetition, probabilities
+from charrnn.generation.stepper import NO_ENTRY, kernel_filters
 
 # Few values, so that there are many ties.
 rows = st.lists(st.integers(-6, 6), min_size=1, max_size=8).map(lambda values: [value / 2 for value in values])
@@ -19,8 +21,20 @@ rows = st.lists(st.integers(-6, 6), min_size=1, max_size=8).map(lambda values: [
 
 def probs_of(logits: list[float], recent: list[int] | None = None, **settings: Any) -> list[float]:
     settings = {"temperature": 1.0, **settings}
-    past = None if recent is None else torch.tensor([recent], dtype=torch.long)
-    return probabilities(torch.tensor([logits]), SamplingConfig(**settings), past)[0].tolist()
+    past = None if recent is None else np.array(recent, dtype=np.int64)
+    config = SamplingConfig(**settings)
+    probs = probabilities(np.array(logits, np.float32), config, past).tolist()
+    assert compiled(logits, config, past) == pytest.approx(probs, abs=2e-6)
+    return probs
+
+
+def compiled(logits: list[float], config: SamplingConfig, recent: Any) -> list[float]:
+    """The same by the compiled kernel."""
+    probs = np.empty(len(logits), np.float32)
+    allowed = np.ones(len(logits), bool)
+    past = np.array([NO_ENTRY] if recent is None else [NO_ENTRY, *recent], np.int64)
+    kernels.probabilities(np.array(logits, np.float32), past, np.array(kernel_filters(config)), allowed, probs)
+    return (probs / probs.sum()).tolist()
 
 
 def softmax(logits: list[float]) -> list[float]:
@@ -106,10 +120,11 @@ def test_the_repetition_penalty_makes_recent_entries_less_likely(logits: list[fl
 
 
 def test_a_penalty_counts_once_however_often_an_entry_is_repeated() -> None:
-    logits = torch.tensor([[2.0, -2.0, 1.0]])
-    once = penalize_repetition(logits, torch.tensor([[0, 1]]), 2.0)
-    assert_close(once, torch.tensor([[1.0, -4.0, 1.0]]))
-    assert_close(penalize_repetition(logits, torch.tensor([[0, 1, 0, 0, 1]]), 2.0), once)
+    logits = np.array([2.0, -2.0, 1.0])
+    once = penalize_repetition(logits, np.array([0, 1]), 2.0)
+    assert_allclose(once, [1.0, -4.0, 1.0])
+    assert_allclose(penalize_repetition(logits, np.array([0, 1, 0, 0, 1]), 2.0), once)
+    assert probs_of([2.0, -2.0, 1.0], [0, 1, 0, 0, 1], repetition_penalty=2.0) == pytest.approx(softmax(list(once)))
 
 
 def test_filters_work_in_the_order_that_is_documented() -> None:
@@ -137,19 +152,55 @@ ANY_SETTINGS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", ANY_SETTINGS, ids=str)
-def test_each_row_is_a_distribution_of_its_own(settings: dict[str, Any]) -> None:
-    noise = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, 12, generator=noise)
-    logits[2, 4:] = -torch.inf
-    recent = torch.randint(0, 12, (5, 3), generator=noise)
-    before = logits.clone()
-    config = SamplingConfig(**settings)
-    together = probabilities(logits, config, recent)
-    assert_close(logits, before, rtol=0, atol=0)
-    assert_close(together.sum(-1), torch.ones(5))
-    assert not together[2, 4:].any(), "what is impossible stays impossible"
-    for row in range(5):
-        assert_close(probabilities(logits[[row]], config, recent[[row]])[0], together[row])
+def test_what_is_impossible_stays_impossible(settings: dict[str, Any]) -> None:
+    logits = np.random.default_rng(0).standard_normal(12).astype(np.float32)
+    logits[4:] = -np.inf
+    before = logits.copy()
+    probs = probs_of(logits.tolist(), [1, 7], **settings)
+    assert not any(probs[4:])
+    assert sum(probs) == pytest.approx(1)
+    assert_allclose(logits, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("settings", ANY_SETTINGS, ids=str)
+def test_where_one_entry_is_left_it_is_certain(settings: dict[str, Any]) -> None:
+    logits = [-math.inf, -math.inf, -3.0, -math.inf]
+    assert probs_of(logits, [2], **settings) == [0, 0, 1, 0]
+
+
+@settings(deadline=None)
+@given(rows, st.floats(0, 1, exclude_max=True))
+def test_a_draw_is_where_the_running_sum_passes_the_random_number(logits: list[float], uniform: float) -> None:
+    probs = np.array(softmax(logits), np.float32)
+    probs[: len(probs) // 2] = 0
+    entry = draw(probs, uniform)
+    assert probs[entry] > 0
+    assert probs[:entry].sum() <= uniform * probs.sum() + 1e-6
+    assert probs[: entry + 1].sum() >= uniform * probs.sum() - 1e-6
+    assert kernels.draw(probs, uniform) == entry
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53])
+def test_a_draw_never_takes_what_has_no_chance(uniform: float) -> None:
+    probs = np.array([0, 0, 1e-30, 0, 1, 0, 0], np.float32)
+    for draw_ in (draw, kernels.draw):
+        assert probs[draw_(probs, uniform)] > 0
+
+
+@pytest.mark.parametrize("settings", ANY_SETTINGS, ids=str)
+def test_draws_follow_the_filtered_distribution(settings: dict[str, Any]) -> None:
+    """Chi-square, of the reference and of the compiled kernel."""
+    random = np.random.default_rng(1)
+    logits = (1.5 * random.standard_normal(30)).astype(np.float32)
+    probs = np.array(probs_of(logits.tolist(), [3, 4, 5], **settings))
+    total = 20_000
+    for draw_ in (draw, kernels.draw):
+        counts = np.bincount([draw_(probs.astype(np.float32), u) for u in random.random(total)], minlength=30)
+        assert not counts[probs == 0].any()
+        likely = total * probs >= 5
+        statistic = ((counts - total * probs)[likely] ** 2 / (total * probs)[likely]).sum()
+        freedom = max(likely.sum() - 1, 1)
+        assert statistic < freedom + 6 * math.sqrt(2 * freedom)
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from charrnn.checkpoint import GENERATION_CONFIG, load_network, read_json
-from charrnn.errors import CharrnnError, UsageError
-from charrnn.generation.generator import TextState, read, write
+from charrnn.checkpoint import load_network, network_tensors
+from charrnn.errors import UsageError
+from charrnn.generation.generator import Generator, Piece, Sample, TextState, fingerprint, read_sampling
+from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
+from charrnn.generation.stepper import CompiledStepper, Stepper
 from charrnn.network.device import choose_device
 from charrnn.network.dynamic import DynamicConfig, score_dynamic
 from charrnn.network.evaluation import score_stream
 from charrnn.network.model import Network
-from charrnn.settings import from_mapping
 from charrnn.text.vocab import Vocab
 
 LINE_BATCH_TOKENS = 1 << 14  # entries of lines scored side by side, padding included
@@ -60,14 +62,6 @@ class Score:
         return figures
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One text that a model wrote: `finish_reason` is "length" or "stop"."""
-
-    text: str
-    finish_reason: str
-
-
 class LanguageModel:
     """A network and its vocabulary. `charrnn.load(directory)` gives one."""
 
@@ -90,59 +84,35 @@ class LanguageModel:
         network, vocab, config = load_network(directory, choose_device(device))
         if config["model_type"] != "language_model":
             raise UsageError(f"{directory}: a {config['model_type']} model, not a language model")
-        path = directory / GENERATION_CONFIG
-        try:
-            sampling = from_mapping(SamplingConfig, read_json(path)) if path.exists() else SamplingConfig()
-        except UsageError as error:
-            raise CharrnnError(f"{path}: {error}") from None
-        return cls(network, vocab, sampling, config)
+        return cls(network, vocab, read_sampling(directory), config)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """What writes, with the network's weights as they are now: compiled on a CPU, else the network itself."""
+        stepper: Stepper
+        if self.network.head.weight.device.type == "cpu":
+            weights = {name: tensor.detach().numpy() for name, tensor in network_tensors(self.network).items()}
+            stepper = CompiledStepper(self.network.config, weights)
+        else:
+            stepper = NetworkStepper(self.network)
+        embedding = self.network.embedding.weight.detach().cpu().numpy()
+        return Generator(stepper, self.vocab, self.sampling, fingerprint(embedding))
 
     def read(self, text: str, after: TextState | None = None) -> TextState:
-        """The state after reading `text`, from the beginning or `after` an earlier state: a value to go on from."""
-        return read(self.network, self.vocab, text, after)
+        """See `Generator.read`."""
+        return self.generator.read(text, after)
 
-    def generate(self, prompt: str = "", *, num_samples: int = 1, **options: Any) -> list[Sample]:
-        """Continue `prompt` in `num_samples` ways; options as for `stream`."""
-        texts, reasons = [""] * num_samples, [""] * num_samples
-        for sample, text, reason in self.stream_samples(prompt, num_samples=num_samples, **options):
-            texts[sample] += text
-            reasons[sample] = reason or reasons[sample]
-        return [Sample(text, reason) for text, reason in zip(texts, reasons, strict=True)]
+    def generate(self, prompt: str = "", **options: Any) -> list[Sample]:
+        """See `Generator.generate` and `Generator.stream_samples`, which tells the options."""
+        return self.generator.generate(prompt, **options)
 
     def stream(self, prompt: str = "", **options: Any) -> Iterator[str]:
-        """Continue `prompt`, giving text as it is written: never half a character or part of a stop string.
+        """See `Generator.stream`."""
+        return self.generator.stream(prompt, **options)
 
-        Options: max_chars (500), stop (strings that end the text and are left out of it), seed, state (a
-        `TextState` to continue instead of the beginning), and the fields of `SamplingConfig`.
-        """
-        return (text for _, text, _ in self.stream_samples(prompt, **options) if text)
-
-    def stream_samples(
-        self,
-        prompt: str = "",
-        *,
-        max_chars: int = 500,
-        stop: Sequence[str] = (),
-        num_samples: int = 1,
-        seed: int | None = None,
-        state: TextState | None = None,
-        **sampling: Any,
-    ) -> Iterator[tuple[int, str, str | None]]:
-        """(sample, new text, reason for its end or None) of several samples drawn side by side."""
-        if num_samples < 1:
-            raise UsageError(f"num_samples must be at least 1, not {num_samples}")
-        settings = from_mapping(SamplingConfig, asdict(self.sampling) | sampling)
-        start = self.read(prompt, state)
-        return write(
-            self.network,
-            self.vocab,
-            start,
-            settings,
-            max_chars=max_chars,
-            stop=stop,
-            num_samples=num_samples,
-            seed=seed,
-        )
+    def stream_samples(self, prompt: str = "", **options: Any) -> Iterator[Piece]:
+        """See `Generator.stream_samples`."""
+        return self.generator.stream_samples(prompt, **options)
 
     def score(self, text: str | Iterable[str]) -> Score:
         """Score a text, given whole or in chunks (a long one is never held in memory)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from charrnn import checkpoint
+from charrnn import checkpoint, model_directory
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.network.config import NetworkConfig, Size
@@ -83,13 +83,13 @@ class Run:
         path = directory / "training" / RUN
         if not path.exists() or not (directory / "training" / STATE).exists():
             raise UsageError(f"{directory}: no run to resume here: leave --resume out to start one")
-        values = checkpoint.read_json(path)
-        config = checkpoint.read_config(directory)
+        values = model_directory.read_json(path)
+        config = model_directory.read_config(directory)
         try:
             return cls(
                 train=_split_from(values["train"]),
                 val=_split_from(values["val"]),
-                vocab=Vocab.load(directory / checkpoint.TOKENIZER, config["vocab"]["seen_size"]),
+                vocab=Vocab.load(directory / model_directory.TOKENIZER, config["vocab"]["seen_size"]),
                 network=from_mapping(NetworkConfig, values["network"]),
                 training=from_mapping(TrainingConfig, values["training"]),
             )
@@ -230,10 +230,11 @@ class _Session:
         if run.training.minutes is not None:
             self.report.note("measuring the speed of this machine …")
         run.write(self.output / "training" / RUN)
-        atomic_write(self.output / checkpoint.TOKENIZER, run.vocab.definition)
+        atomic_write(self.output / model_directory.TOKENIZER, run.vocab.definition)
         sampling = json.dumps(asdict(SamplingConfig()), indent=2)
-        atomic_write(self.output / checkpoint.GENERATION_CONFIG, sampling + "\n")
+        atomic_write(self.output / model_directory.GENERATION_CONFIG, sampling + "\n")
         self._write_config(None)
+        LanguageModel(self.network, run.vocab).generate(max_chars=1)  # compiles, on a machine's first run: no training
         self.network.train()
         self.trainer.plan()
         self.set_dropout()
@@ -325,8 +326,8 @@ class _Session:
         config = checkpoint.describe("language_model", self.network, run.vocab, figures)
         if validation:  # the card first: final figures in config.json mean that nothing is left to do
             card = model_card(self.output.resolve().name, config)
-            atomic_write(self.output / checkpoint.CARD, card)
-        checkpoint.write_config(self.output, config)
+            atomic_write(self.output / model_directory.CARD, card)
+        model_directory.write_config(self.output, config)
 
     def _describe(self) -> None:
         run, note = self.run, self.report.note
@@ -367,11 +368,11 @@ def _refuse_occupied(output: Path) -> None:
         return
     if (output / "training" / STATE).exists():
         raise UsageError(f"{output}: already holds a run: add --resume to go on with it, or choose another -o")
-    if (output / checkpoint.CONFIG).exists() and (output / checkpoint.WEIGHTS).exists():
+    if (output / model_directory.CONFIG).exists() and (output / model_directory.WEIGHTS).exists():
         raise UsageError(f"{output}: already holds a model: choose another -o")
     ours = {"training"}
     if (output / "training" / RUN).exists():  # of a run that was killed before it saved anything
-        ours |= {checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.GENERATION_CONFIG}
+        ours |= {model_directory.CONFIG, model_directory.TOKENIZER, model_directory.GENERATION_CONFIG}
     if any(entry.name not in ours and not entry.match(".*.partial") for entry in output.iterdir()):
         raise UsageError(f"{output}: is not empty and holds no model: choose a new directory")
 

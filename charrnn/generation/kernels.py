@@ -1,0 +1,467 @@
+"""Compiled CPU kernels that read and write text: embedding, layers, softmax, filters and draw in one call.
+
+They hold no lock of Python, so that several threads can each write with lanes of their own.
+`charrnn.generation.reference` says what they compute and they are held to it.
+
+Shapes: T time, B lanes, R = T·B rows (row t·B + b), D width, N and M inputs and outputs of a product, N rounded up to
+a multiple of 8 (`PACK`) with zeros, L layers, O outputs of the network.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import float32, float64, int64, njit, types, uint32
+from numba.extending import overload
+
+from charrnn.network.kernels import CONV_WIDTH, EPSILON, FAST, exp, float_of_bits, sigmoid
+
+PACK = 8  # inputs of a product taken at a time
+BLOCK = 64  # times read at once
+
+Floats = npt.NDArray[np.float32]
+Matrices = npt.NDArray[np.float32] | npt.NDArray[np.uint32]  # uint32: two rows of bfloat16 in one, see `Stepper`
+
+
+class MinGRUWeights(NamedTuple):
+    """Of all layers: vectors (L, …), matrices (L, N, M)."""
+
+    norm: Floats
+    conv: Floats
+    gates: Matrices
+    gates_bias: Floats
+    out: Matrices
+    mlp_norm: Floats
+    mlp_in: Matrices
+    mlp_out: Matrices
+
+
+class LSTMWeights(NamedTuple):
+    """Gates in the order input, forget, cell, output."""
+
+    inputs: Matrices
+    recurrent: Matrices
+    bias: Floats
+
+
+class GRUWeights(NamedTuple):
+    """Gates in the order reset, update, new; the bias of the recurrent product is one of its own."""
+
+    inputs: Matrices
+    recurrent: Matrices
+    bias: Floats
+    recurrent_bias: Floats
+
+
+class ElmanWeights(NamedTuple):
+    """`activation`: 0 tanh, 1 sigmoid, 2 relu."""
+
+    inputs: Matrices
+    recurrent: Matrices
+    bias: Floats
+    activation: int
+
+
+class Weights(NamedTuple):
+    """A whole network. `norm` (D,) is that before the softmax, or empty."""
+
+    embedding: Floats  # (entries, D)
+    layers: MinGRUWeights | LSTMWeights | GRUWeights | ElmanWeights
+    norm: Floats
+    head: Matrices  # (N, O)
+    head_bias: Floats  # (O,)
+
+
+def _block(w, first, space):
+    """Inputs `first` to `first + 8` of the weights w (N, M), as float32 (8, M); `space` is there to be used."""
+
+
+@overload(_block, jit_options={"fastmath": FAST})
+def _overload_block(w, first, space):
+    if w.dtype == types.uint32:
+
+        def unpacked(w, first, space):
+            for i in range(PACK // 2):
+                for k in range(w.shape[1]):
+                    pair = w[first // 2 + i, k]
+                    space[2 * i, k] = float_of_bits(pair)
+                    space[2 * i + 1, k] = float_of_bits(pair << uint32(16))
+            return space
+
+        return unpacked
+    return lambda w, first, space: w[first : first + PACK]
+
+
+def _vector_product(x, w, y):
+    """y (M,) = x (N,) w, without unpacking w: a single row has no other use for it."""
+
+
+@overload(_vector_product, jit_options={"fastmath": FAST})
+def _overload_vector_product(x, w, y):
+    if w.dtype == types.uint32:
+
+        def packed(x, w, y):
+            y[: w.shape[1]] = float32(0.0)
+            for j in range(0, x.shape[0], PACK):
+                x0, x1, x2, x3, x4, x5, x6, x7 = (
+                    x[j],
+                    x[j + 1],
+                    x[j + 2],
+                    x[j + 3],
+                    x[j + 4],
+                    x[j + 5],
+                    x[j + 6],
+                    x[j + 7],
+                )
+                i = j // 2
+                for k in range(w.shape[1]):
+                    a, b, c, d = w[i, k], w[i + 1, k], w[i + 2, k], w[i + 3, k]
+                    y[k] += (
+                        x0 * float_of_bits(a)
+                        + x1 * float_of_bits(a << uint32(16))
+                        + x2 * float_of_bits(b)
+                        + x3 * float_of_bits(b << uint32(16))
+                        + x4 * float_of_bits(c)
+                        + x5 * float_of_bits(c << uint32(16))
+                        + x6 * float_of_bits(d)
+                        + x7 * float_of_bits(d << uint32(16))
+                    )
+
+        return packed
+
+    def plain(x, w, y):
+        y[: w.shape[1]] = float32(0.0)
+        for j in range(0, x.shape[0], PACK):
+            _add_row(x, j, w[j : j + PACK], y)
+
+    return plain
+
+
+@njit(fastmath=FAST)
+def _add_row(x, j, w, y):
+    """y (M,) += x[j : j + 8] w (8, M)."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
+    for k in range(w.shape[1]):
+        y[k] += (
+            x0 * w[0, k] + x1 * w[1, k] + x2 * w[2, k] + x3 * w[3, k]
+            + x4 * w[4, k] + x5 * w[5, k] + x6 * w[6, k] + x7 * w[7, k]
+        )  # fmt: skip
+
+
+@njit(fastmath=FAST)
+def _add_two_rows(x, z, j, w, y, v):
+    """The same for two rows at once, x to y and z to v, so that each weight is loaded once for both."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
+    z0, z1, z2, z3, z4, z5, z6, z7 = z[j], z[j + 1], z[j + 2], z[j + 3], z[j + 4], z[j + 5], z[j + 6], z[j + 7]
+    for k in range(w.shape[1]):
+        w0, w1, w2, w3, w4, w5, w6, w7 = w[0, k], w[1, k], w[2, k], w[3, k], w[4, k], w[5, k], w[6, k], w[7, k]
+        y[k] += x0 * w0 + x1 * w1 + x2 * w2 + x3 * w3 + x4 * w4 + x5 * w5 + x6 * w6 + x7 * w7
+        v[k] += z0 * w0 + z1 * w1 + z2 * w2 + z3 * w3 + z4 * w4 + z5 * w5 + z6 * w6 + z7 * w7
+
+
+@njit(fastmath=FAST)
+def _product(x, w, y):
+    """y (R, M) = x (R, N) w (N, M)."""
+    rows = x.shape[0]
+    if rows == 1:
+        _vector_product(x[0], w, y[0])
+        return
+    y[:, : w.shape[1]] = float32(0.0)
+    space = np.empty((PACK, w.shape[1]), np.float32)
+    for j in range(0, x.shape[1], PACK):
+        block = _block(w, j, space)
+        for r in range(0, rows - 1, 2):
+            _add_two_rows(x[r], x[r + 1], j, block, y[r], y[r + 1])
+        if rows % 2:
+            _add_row(x[rows - 1], j, block, y[rows - 1])
+
+
+@njit(fastmath=FAST)
+def _norm(x, weight, y):
+    """RMS norm of a row x (D,) into y."""
+    total = float32(0.0)
+    for j in range(weight.shape[0]):
+        total += x[j] * x[j]
+    scale = float32(1.0) / np.sqrt(total / float32(weight.shape[0]) + EPSILON)
+    for j in range(weight.shape[0]):
+        y[j] = x[j] * scale * weight[j]
+
+
+@njit
+def _padded(rows, width):
+    """Rows for a product to read: as wide as its weights have inputs."""
+    return np.zeros((rows, (width + PACK - 1) // PACK * PACK), np.float32)
+
+
+def advance(layers, x, lanes, state):
+    """Put rows x (R, D) of so many lanes through the layers, in place; their `state` goes on with them."""
+
+
+@overload(advance, jit_options={"fastmath": FAST})
+def _overload_advance(layers, x, lanes, state):
+    return {
+        MinGRUWeights: _advance_mingru,
+        LSTMWeights: _advance_lstm,
+        GRUWeights: _advance_gru,
+        ElmanWeights: _advance_elman,
+    }[layers.instance_class]
+
+
+def _advance_mingru(layers, x, lanes, state):
+    hidden, tails = state  # (L, B, D), (L, 3, B, D)
+    depth, width = layers.norm.shape
+    rows = x.shape[0]
+    normed = np.empty((rows + (CONV_WIDTH - 1) * lanes, width), np.float32)  # behind the last three of each lane
+    u, mixed, inner = _padded(rows, width), _padded(rows, width), _padded(rows, 2 * width)
+    gates, pair = np.empty((rows, 3 * width), np.float32), np.empty((rows, 4 * width), np.float32)
+    branch = np.empty((rows, width), np.float32)
+    for layer in range(depth):
+        conv, bias = layers.conv[layer], layers.gates_bias[layer]
+        for k in range(CONV_WIDTH - 1):
+            normed[k * lanes : (k + 1) * lanes] = tails[layer, k]
+        for r in range(rows):
+            _norm(x[r], layers.norm[layer], normed[r + (CONV_WIDTH - 1) * lanes])
+            first, second, third, now = normed[r], normed[r + lanes], normed[r + 2 * lanes], normed[r + 3 * lanes]
+            for j in range(width):
+                u[r, j] = first[j] * conv[0, j] + second[j] * conv[1, j] + third[j] * conv[2, j] + now[j] * conv[3, j]
+        for k in range(CONV_WIDTH - 1):
+            tails[layer, k] = normed[rows + k * lanes : rows + (k + 1) * lanes]
+        _product(u, layers.gates[layer], gates)
+        for r in range(rows):
+            h, row = hidden[layer, r % lanes], gates[r]
+            for j in range(width):
+                z = sigmoid(row[j] + bias[j])
+                g = row[2 * width + j] + bias[2 * width + j]
+                h[j] += z * (row[width + j] + bias[width + j] - h[j])
+                mixed[r, j] = h[j] * g * sigmoid(g)
+        _product(mixed, layers.out[layer], branch)
+        for r in range(rows):
+            for j in range(width):
+                x[r, j] += branch[r, j]
+            _norm(x[r], layers.mlp_norm[layer], u[r])
+        _product(u, layers.mlp_in[layer], pair)
+        for r in range(rows):
+            for j in range(2 * width):
+                inner[r, j] = pair[r, j] * sigmoid(pair[r, j]) * pair[r, 2 * width + j]
+        _product(inner, layers.mlp_out[layer], branch)
+        for r in range(rows):
+            for j in range(width):
+                x[r, j] += branch[r, j]
+
+
+def _advance_lstm(layers, x, lanes, state):
+    hidden, cells = state  # (L, B, D) each
+    depth, width = layers.bias.shape[0], layers.bias.shape[1] // 4
+    rows = x.shape[0]
+    h = _padded(lanes, width)
+    pre, recurrent = np.empty((rows, 4 * width), np.float32), np.empty((lanes, 4 * width), np.float32)
+    for layer in range(depth):
+        bias = layers.bias[layer]
+        h[:, :width] = hidden[layer]
+        _product(x, layers.inputs[layer], pre)
+        for start in range(0, rows, lanes):
+            _product(h, layers.recurrent[layer], recurrent)
+            for b in range(lanes):
+                row, back, c = pre[start + b], recurrent[b], cells[layer, b]
+                for j in range(width):
+                    i = sigmoid(row[j] + back[j] + bias[j])
+                    f = sigmoid(row[width + j] + back[width + j] + bias[width + j])
+                    g = row[2 * width + j] + back[2 * width + j] + bias[2 * width + j]
+                    o = sigmoid(row[3 * width + j] + back[3 * width + j] + bias[3 * width + j])
+                    c[j] = f * c[j] + i * _tanh(g)
+                    h[b, j] = o * _tanh(c[j])
+                    x[start + b, j] = h[b, j]
+        hidden[layer] = h[:, :width]
+
+
+def _advance_gru(layers, x, lanes, state):
+    (hidden,) = state  # (L, B, D)
+    depth, width = layers.bias.shape[0], layers.bias.shape[1] // 3
+    rows = x.shape[0]
+    h = _padded(lanes, width)
+    pre, recurrent = np.empty((rows, 3 * width), np.float32), np.empty((lanes, 3 * width), np.float32)
+    for layer in range(depth):
+        bias, back_bias = layers.bias[layer], layers.recurrent_bias[layer]
+        h[:, :width] = hidden[layer]
+        _product(x, layers.inputs[layer], pre)
+        for start in range(0, rows, lanes):
+            _product(h, layers.recurrent[layer], recurrent)
+            for b in range(lanes):
+                row, back = pre[start + b], recurrent[b]
+                for j in range(width):
+                    r = sigmoid(row[j] + bias[j] + back[j] + back_bias[j])
+                    z = sigmoid(row[width + j] + bias[width + j] + back[width + j] + back_bias[width + j])
+                    again = back[2 * width + j] + back_bias[2 * width + j]
+                    n = _tanh(row[2 * width + j] + bias[2 * width + j] + r * again)
+                    h[b, j] = n + z * (h[b, j] - n)
+                    x[start + b, j] = h[b, j]
+        hidden[layer] = h[:, :width]
+
+
+def _advance_elman(layers, x, lanes, state):
+    (hidden,) = state  # (L, B, D)
+    depth, width = layers.bias.shape
+    rows = x.shape[0]
+    h = _padded(lanes, width)
+    pre, recurrent = np.empty((rows, width), np.float32), np.empty((lanes, width), np.float32)
+    for layer in range(depth):
+        bias = layers.bias[layer]
+        h[:, :width] = hidden[layer]
+        _product(x, layers.inputs[layer], pre)
+        for start in range(0, rows, lanes):
+            _product(h, layers.recurrent[layer], recurrent)
+            for b in range(lanes):
+                for j in range(width):
+                    value = pre[start + b, j] + recurrent[b, j] + bias[j]
+                    if layers.activation == 0:
+                        h[b, j] = _tanh(value)
+                    elif layers.activation == 1:
+                        h[b, j] = sigmoid(value)
+                    else:
+                        h[b, j] = max(value, float32(0.0))
+                    x[start + b, j] = h[b, j]
+        hidden[layer] = h[:, :width]
+
+
+@njit(inline="always", fastmath=FAST)
+def _tanh(x):
+    return float32(2.0) * sigmoid(float32(2.0) * x) - float32(1.0)
+
+
+@njit(fastmath=FAST)
+def _logits(weights, x, logits):
+    """Rows x (R, D), after the layers, to logits (R, O). Changes x."""
+    for r in range(x.shape[0]):
+        if weights.norm.shape[0] > 0:
+            _norm(x[r], weights.norm, x[r])
+    _product(x, weights.head, logits)
+    for r in range(x.shape[0]):
+        for k in range(logits.shape[1]):
+            logits[r, k] += weights.head_bias[k]
+
+
+@njit(fastmath=FAST)
+def _embed(weights, entry, row):
+    """An entry's embedding into a row; entries that training never saw share the last one."""
+    row[: weights.embedding.shape[1]] = weights.embedding[min(entry, weights.embedding.shape[0] - 1)]
+
+
+@njit(fastmath=FAST)
+def _nats(logits, entry):
+    """Negative log-likelihood of an entry under a softmax over logits (O,)."""
+    greatest = logits[0]
+    for k in range(1, logits.shape[0]):
+        greatest = max(greatest, logits[k])
+    total = float32(0.0)
+    for k in range(logits.shape[0]):
+        total += exp(logits[k] - greatest)
+    return np.log(total) + greatest - logits[entry]
+
+
+@njit(fastmath=FAST)
+def probabilities(logits, recent, filters, allowed, probs):
+    """The distribution to draw from, into `probs` (O,), not divided by its sum: see `charrnn.generation.sampling`."""
+    temperature, top_k, top_p, min_p, penalty = filters[0], filters[1], filters[2], filters[3], filters[4]
+    for k in range(logits.shape[0]):
+        probs[k] = logits[k] if allowed[k] else float32(-np.inf)
+    if penalty != 1.0:
+        for i in range(recent.shape[0]):
+            entry = min(recent[i], logits.shape[0] - 1)
+            if entry >= 0 and allowed[entry]:
+                value = logits[entry]
+                probs[entry] = value / float32(penalty) if value > 0 else value * float32(penalty)
+    best = 0
+    for k in range(1, probs.shape[0]):
+        if probs[k] > probs[best]:
+            best = k
+    greatest = probs[best]
+    if temperature == 0.0:
+        probs[:] = float32(0.0)
+        probs[best] = float32(1.0)
+        return
+    smallest = float32(-np.inf)
+    if 0 < top_k < probs.shape[0]:
+        smallest = -np.partition(-probs, int64(top_k) - 1)[int64(top_k) - 1]
+    # A tiny temperature must not overflow, and float32 has no tinier one.
+    divisor = float32(min(max(temperature, 1e-38), 1e38))
+    for k in range(probs.shape[0]):
+        value = probs[k]
+        probs[k] = float32(0.0) if value == float32(-np.inf) or value < smallest else exp((value - greatest) / divisor)
+    if top_p < 1.0:
+        total = float64(0.0)
+        for k in range(probs.shape[0]):
+            total += probs[k]
+        before = float64(0.0)
+        for k in np.argsort(-probs, kind="mergesort"):
+            share = probs[k]
+            if before >= top_p * total and before > 0.0:
+                probs[k] = float32(0.0)
+            before += share
+    if min_p > 0.0:
+        for k in range(probs.shape[0]):
+            if probs[k] < float32(min_p):  # the likeliest has 1
+                probs[k] = float32(0.0)
+
+
+@njit
+def draw(probs, uniform):
+    """The entry at which the running sum of probs (O,) passes `uniform`, from 0 to 1, of their sum."""
+    total = float64(0.0)
+    for k in range(probs.shape[0]):
+        total += probs[k]
+    reached, entry = float64(0.0), 0
+    for k in range(probs.shape[0]):
+        if probs[k] > 0.0:
+            entry = k
+            reached += probs[k]
+            if reached > uniform * total:
+                break
+    return entry
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def write(weights, state, logits, recent, filters, allowed, uniforms, ids, nats):
+    """Draw entries for B lanes and read each: logits (B, O), of the entries to come, and `state` go on in place.
+
+    recent (B, W) the last entries, −1 for none; filters (B, 5): temperature, top-k, top-p, min-p, repetition penalty;
+    allowed (O,) booleans; uniforms (T, B) from 0 to 1 → ids, nats (T, B), nats being those of the unfiltered softmax.
+    """
+    lanes = logits.shape[0]
+    x = _padded(lanes, weights.embedding.shape[1])
+    probs = np.empty(logits.shape[1], np.float32)
+    for t in range(ids.shape[0]):
+        for b in range(lanes):
+            probabilities(logits[b], recent[b], filters[b], allowed, probs)
+            entry = draw(probs, uniforms[t, b])
+            ids[t, b] = entry
+            nats[t, b] = _nats(logits[b], entry)
+            for i in range(recent.shape[1] - 1):
+                recent[b, i] = recent[b, i + 1]
+            recent[b, -1] = entry
+            _embed(weights, entry, x[b])
+        advance(weights.layers, x, lanes, state)
+        _logits(weights, x, logits)
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def read(weights, state, logits, ids, nats):
+    """Read ids (T,) in one lane, many times at once: logits (1, O) and `state` go on in place.
+
+    nats (T,) of each, from the second on (the first too if logits are those of what came before); or empty: not asked.
+    """
+    width = weights.embedding.shape[1]
+    for start in range(0, ids.shape[0], BLOCK):
+        count = min(BLOCK, ids.shape[0] - start)
+        x = _padded(count, width)
+        for t in range(count):
+            _embed(weights, ids[start + t], x[t])
+        advance(weights.layers, x, 1, state)
+        if nats.shape[0] == 0:
+            _logits(weights, x[count - 1 :], logits)
+            continue
+        every = np.empty((count, logits.shape[1]), np.float32)
+        _logits(weights, x, every)
+        for t in range(count):
+            entry = min(ids[start + t], logits.shape[1] - 1)
+            nats[start + t] = _nats(logits[0] if t == 0 else every[t - 1], entry)
+        logits[0] = every[count - 1]

@@ -1,0 +1,206 @@
+"""What reads and writes ids with a network: the compiled one, and what any of them offers.
+
+Shapes: T time, B lanes, D width, N and M inputs and outputs of a product, O outputs of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.generation import kernels
+from charrnn.generation.sampling import REPETITION_WINDOW, SamplingConfig
+from charrnn.network.config import NetworkConfig
+from charrnn.network.kernels import CONV_WIDTH
+
+Array = npt.NDArray[Any]
+Ids = npt.NDArray[np.int64]
+LaneState = tuple[Array, ...]  # of all layers, lanes in the last dimension but one: (L, B, D), and what else a cell has
+WeightType = Literal["bf16", "fp32"]
+
+NO_ENTRY = -1  # in place of recent entries before the first
+LANES_A_THREAD = 2  # fewer are not worth a thread of their own
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Texts being written side by side: what is known before the next entry of each. A value."""
+
+    state: LaneState
+    logits: Array  # (B, O) float32, of the entry to come
+    recent: Ids  # (B, REPETITION_WINDOW), the last entries, the newest at the end
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def select(self, lanes: Sequence[int] | Ids) -> Lanes:
+        """Copies of these lanes, in this order."""
+        index = np.asarray(lanes, dtype=np.int64)
+        state = tuple(np.ascontiguousarray(array.take(index, axis=-2)) for array in self.state)
+        return Lanes(state, self.logits[index], self.recent[index])
+
+
+class Stepper(Protocol):
+    """Reads and writes ids."""
+
+    def begin(self) -> Lanes:
+        """One lane before any text; its logits mean nothing until something is read."""
+
+    def read(self, lane: Lanes, ids: Ids) -> Lanes:
+        """The lane (B = 1) after reading ids (T,)."""
+
+    def write(
+        self, lanes: Lanes, sampling: Sequence[SamplingConfig], allowed: Array, uniforms: Array
+    ) -> tuple[Lanes, Ids, Array]:
+        """Draw T entries in each lane, by its own `sampling`, from those that are `allowed` (O,).
+
+        uniforms (T, B), from 0 to 1, decide the draws → the lanes after that, ids (T, B), and their nats (T, B)
+        under the unfiltered softmax.
+        """
+
+
+class CompiledStepper:
+    """The quick one, on a CPU, without torch.
+
+    In bf16 its matrices take half the memory, and so nearly half the time, since reading weights is what takes the
+    time. Two inputs' weights share 32 bits: the lower half holds one, rounded to bfloat16. The upper half is
+    chosen such that all 32 bits, read as float32, come nearest to the other, so it is used without any unpacking.
+    """
+
+    def __init__(self, config: NetworkConfig, weights: Mapping[str, Array], weight_type: WeightType = "bf16") -> None:
+        """`weights` by the names they have in `model.safetensors`. Raises KeyError or ValueError if they don't fit."""
+        self.config = config
+        width = config.width
+        pack = packed_bf16 if weight_type == "bf16" else _padded
+        depth = config.depth
+
+        def stack(name: str) -> Array:
+            return np.stack([weights[f"layers.{i}.{name}"] for i in range(depth)]).astype(np.float32)
+
+        def matrices(name: str) -> Array:
+            return np.stack([pack(weights[f"layers.{i}.{name}"]) for i in range(depth)])
+
+        layers: kernels.MinGRUWeights | kernels.LSTMWeights | kernels.GRUWeights | kernels.ElmanWeights
+        match config.cell:
+            case "mingru":
+                layers = kernels.MinGRUWeights(
+                    stack("norm"),
+                    stack("conv"),
+                    matrices("gates.weight"),
+                    stack("gates.bias"),
+                    matrices("out.weight"),
+                    stack("mlp_norm"),
+                    matrices("mlp_in.weight"),
+                    matrices("mlp_out.weight"),
+                )
+            case "lstm":
+                bias = stack("lstm.bias_ih_l0") + stack("lstm.bias_hh_l0")
+                layers = kernels.LSTMWeights(matrices("lstm.weight_ih_l0"), matrices("lstm.weight_hh_l0"), bias)
+            case "gru":
+                layers = kernels.GRUWeights(
+                    matrices("gru.weight_ih_l0"),
+                    matrices("gru.weight_hh_l0"),
+                    stack("gru.bias_ih_l0"),
+                    stack("gru.bias_hh_l0"),
+                )
+            case "elman":
+                activation = ("tanh", "sigmoid", "relu").index(config.activation)
+                layers = kernels.ElmanWeights(
+                    matrices("input.weight"), matrices("recurrent.weight"), stack("input.bias"), activation
+                )
+        embedding = np.ascontiguousarray(weights["embedding.weight"], np.float32)
+        head = weights.get("head.weight", embedding)
+        norm = weights["norm"] if config.cell == "mingru" else np.empty(0)
+        if embedding.shape[1] != width or head.shape != embedding.shape:
+            raise ValueError(f"an embedding {embedding.shape} and a softmax {head.shape} for a width of {width}")
+        self.weights = kernels.Weights(
+            embedding, layers, norm.astype(np.float32), pack(head), weights["head.bias"].astype(np.float32)
+        )
+
+    def begin(self) -> Lanes:
+        depth, width = self.config.depth, self.config.width
+        shapes: dict[str, list[tuple[int, ...]]] = {
+            "mingru": [(depth, 1, width), (depth, CONV_WIDTH - 1, 1, width)],
+            "lstm": [(depth, 1, width)] * 2,
+        }
+        state = tuple(np.zeros(shape, np.float32) for shape in shapes.get(self.config.cell, [(depth, 1, width)]))
+        logits = np.zeros((1, len(self.weights.head_bias)), np.float32)
+        return Lanes(state, logits, np.full((1, REPETITION_WINDOW), NO_ENTRY))
+
+    def read(self, lane: Lanes, ids: Ids) -> Lanes:
+        return self._read(lane, ids, np.empty(0, np.float32))
+
+    def score(self, lane: Lanes, ids: Ids) -> tuple[Lanes, Array]:
+        """The lane after reading ids (T,), and the nats (T,) of each under what came before it."""
+        nats = np.empty(len(ids), np.float32)
+        return self._read(lane, ids, nats), nats
+
+    def write(
+        self, lanes: Lanes, sampling: Sequence[SamplingConfig], allowed: Array, uniforms: Array
+    ) -> tuple[Lanes, Ids, Array]:
+        filters = np.array([kernel_filters(config) for config in sampling])
+        count = min(max(len(lanes) // LANES_A_THREAD, 1), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        shares = np.array_split(np.arange(len(lanes)), count)
+
+        def write(share: Ids) -> tuple[Lanes, Ids, Array]:
+            part = lanes.select(share)
+            ids, nats = np.empty((len(uniforms), len(share)), np.int64), np.empty((len(uniforms), len(share)))
+            drawn = np.ascontiguousarray(uniforms[:, share])
+            kernels.write(self.weights, part.state, part.logits, part.recent, filters[share], allowed, drawn, ids, nats)
+            return part, ids, nats
+
+        parts = [write(shares[0])] if count == 1 else list(self._threads.map(write, shares))
+        after = parts[0][0] if count == 1 else _joined([part for part, _, _ in parts])
+        return after, np.hstack([ids for _, ids, _ in parts]), np.hstack([nats for _, _, nats in parts])
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(thread_name_prefix="charrnn")
+
+    def _read(self, lane: Lanes, ids: Ids, nats: Array) -> Lanes:
+        after = lane.select([0])
+        kernels.read(self.weights, after.state, after.logits, np.ascontiguousarray(ids, np.int64), nats)
+        recent = np.concatenate([after.recent, ids[None]], axis=1)[:, -REPETITION_WINDOW:]
+        return Lanes(after.state, after.logits, np.ascontiguousarray(recent))
+
+
+def _joined(parts: Sequence[Lanes]) -> Lanes:
+    states = zip(*(part.state for part in parts), strict=True)
+    return Lanes(
+        tuple(np.concatenate(arrays, axis=-2) for arrays in states),
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.recent for part in parts]),
+    )
+
+
+def kernel_filters(config: SamplingConfig) -> tuple[float, ...]:
+    """A `SamplingConfig` as the kernel takes it."""
+    off = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
+    asked = {name: getattr(config, name) for name in off}
+    return (config.temperature, *(off[name] if value is None else value for name, value in asked.items()))
+
+
+def _padded(matrix: Array) -> Array:
+    """Weights (M, N) of torch → (N, M), N filled up with zeros to what the kernel takes at a time."""
+    outputs, inputs = matrix.shape
+    padded = np.zeros((-(-inputs // kernels.PACK) * kernels.PACK, outputs), np.float32)
+    padded[:inputs] = matrix.T
+    return padded
+
+
+def packed_bf16(matrix: Array) -> Array:
+    """Weights (M, N) of torch → (N / 2, M) uint32: see `CompiledStepper`."""
+    bits = _padded(matrix).view(np.uint32).astype(np.int64)
+    upper, lower = bits[0::2], bits[1::2]
+    low = np.minimum(lower + 0x7FFF + (lower >> 16 & 1), 0xFFFFFFFF) >> 16
+    magnitude = (upper & 0x7FFFFFFF) - low
+    high = (upper >> 31 << 15) | np.clip((magnitude + 0x8000) >> 16, 0, 0x7FFF)
+    packed: Array = (high << 16 | low).astype(np.uint32)
+    return packed

@@ -1,0 +1,102 @@
+"""The compiled stepper against the network itself."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from charrnn.generation.reference import NetworkStepper
+from charrnn.generation.sampling import SamplingConfig
+from charrnn.generation.stepper import CompiledStepper, WeightType, packed_bf16
+from charrnn.network.config import CELLS, Cell, NetworkConfig
+from charrnn.network.model import Network
+
+SAMPLING = [
+    SamplingConfig(temperature=1.0),
+    SamplingConfig(temperature=0.0),
+    SamplingConfig(top_k=3),
+    SamplingConfig(temperature=1.3, top_p=0.8),
+    SamplingConfig(min_p=0.1, repetition_penalty=1.3),
+]
+NETWORKS = [
+    *(NetworkConfig(cell=cell, hidden_size=size, num_layers=2) for cell in CELLS for size in (20, 24)),
+    NetworkConfig(cell="elman", hidden_size=16, num_layers=1, activation="relu"),
+    NetworkConfig(cell="elman", hidden_size=16, num_layers=1, activation="sigmoid"),
+    NetworkConfig(cell="mingru", hidden_size=24, num_layers=3, tie_weights=True),
+]
+
+
+def steppers(config: NetworkConfig, weight_type: WeightType = "fp32") -> tuple[NetworkStepper, CompiledStepper]:
+    torch.manual_seed(0)
+    network = Network(config, 40, 35).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    weights = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
+    return NetworkStepper(network), CompiledStepper(config, weights, weight_type)
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=str)
+@pytest.mark.parametrize("length", [1, 2, 70, 130])
+def test_reading_gives_the_logits_and_the_state_of_the_network(config: NetworkConfig, length: int) -> None:
+    ids = np.random.default_rng(0).integers(0, 40, length)
+    expected, given = (stepper.read(stepper.begin(), ids) for stepper in steppers(config))
+    assert_allclose(given.logits, expected.logits, atol=1e-4)
+    for a, b in zip(given.state, expected.state, strict=True):
+        assert_allclose(a, b, atol=1e-4)
+    assert_array_equal(given.recent, expected.recent)
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=str)
+def test_the_same_random_numbers_write_the_same(config: NetworkConfig) -> None:
+    reference, compiled = steppers(config)
+    start = reference.read(reference.begin(), np.arange(40)).select([0] * len(SAMPLING))
+    allowed = np.arange(36) < 35
+    uniforms = np.random.default_rng(1).random((50, len(SAMPLING)))
+    expected, given = (stepper.write(start, SAMPLING, allowed, uniforms) for stepper in (reference, compiled))
+    assert_array_equal(given[1], expected[1])
+    assert_allclose(given[2], expected[2], atol=1e-3)
+    assert_allclose(given[0].logits, expected[0].logits, atol=1e-3)
+    assert_array_equal(given[0].recent, expected[0].recent)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("weight_type", ["fp32", "bf16"])
+def test_lanes_do_not_see_each_other(cell: Cell, weight_type: WeightType) -> None:
+    """One lane, two, or eleven shared among threads: each writes what it would write alone."""
+    _, compiled = steppers(NetworkConfig(cell=cell, hidden_size=24, num_layers=2), weight_type)
+    allowed = np.arange(36) < 35
+    uniforms = np.random.default_rng(2).random((30, 11))
+    start = compiled.read(compiled.begin(), np.arange(20)).select([0] * 11)
+    _, together, _ = compiled.write(start, [SAMPLING[0]] * 11, allowed, uniforms)
+    for lanes in ([0], [3, 4], [10, 2, 7]):
+        part = start.select(lanes)
+        before = part.logits.copy()
+        _, ids, _ = compiled.write(part, [SAMPLING[0]] * len(lanes), allowed, uniforms[:, lanes])
+        assert_array_equal(ids, together[:, lanes])
+        assert_array_equal(part.logits, before)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_writing_and_then_reading_it_end_in_the_same_state(cell: Cell) -> None:
+    _, compiled = steppers(NetworkConfig(cell=cell, hidden_size=24, num_layers=2))
+    start = compiled.read(compiled.begin(), np.arange(9))
+    after, ids, nats = compiled.write(start, SAMPLING[:1], np.ones(36, bool), np.full((20, 1), 0.4))
+    again, scored = compiled.score(start, ids[:, 0])
+    assert_allclose(again.logits, after.logits, atol=1e-4)
+    assert_allclose(scored, nats[:, 0], atol=1e-4)
+    for a, b in zip(again.state, after.state, strict=True):
+        assert_allclose(a, b, atol=1e-4)
+
+
+def test_packed_weights_are_as_near_as_bfloat16_is() -> None:
+    """Read as the kernels read them, both weights of a pair are within half of bfloat16's spacing there."""
+    random = np.random.default_rng(0)
+    weights = (random.standard_normal((5, 64)) * 10.0 ** random.integers(-9, 9, (5, 64))).astype(np.float32)
+    weights[0, :6] = [0.0, -0.0, 1.0, -1.0, 1e-38, -1e-38]
+    packed = packed_bf16(weights)
+    upper = packed.view(np.float32)
+    lower = (packed << np.uint32(16)).view(np.float32)
+    for got, exact in ((upper, weights.T[0::2]), (lower, weights.T[1::2])):
+        spacing = np.maximum(2.0 ** (np.floor(np.log2(np.maximum(abs(exact), 1e-38))) - 7), 2.0**-133)
+        assert (abs(got - exact) <= spacing * 0.5001).all()
