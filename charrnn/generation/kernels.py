@@ -72,69 +72,51 @@ class Weights(NamedTuple):
     head_bias: Floats  # (O,)
 
 
-def _block(w, first, space):
-    """Inputs `first` to `first + 8` of the weights w (N, M), as float32 (8, M); `space` is there to be used."""
+def _product(x, w, y):
+    """y (R, M) = x (R, N) w (N, M). Packed weights are for single rows: they are unpacked again for each."""
 
 
-@overload(_block, jit_options={"fastmath": FAST})
-def _overload_block(w, first, space):
-    if w.dtype == types.uint32:
-
-        def unpacked(w, first, space):
-            for i in range(PACK // 2):
-                for k in range(w.shape[1]):
-                    pair = w[first // 2 + i, k]
-                    space[2 * i, k] = float_of_bits(pair)
-                    space[2 * i + 1, k] = float_of_bits(pair << uint32(16))
-            return space
-
-        return unpacked
-    return lambda w, first, space: w[first : first + PACK]
-
-
-def _vector_product(x, w, y):
-    """y (M,) = x (N,) w, without unpacking w: a single row has no other use for it."""
-
-
-@overload(_vector_product, jit_options={"fastmath": FAST})
-def _overload_vector_product(x, w, y):
+@overload(_product, jit_options={"fastmath": FAST})
+def _overload_product(x, w, y):
     if w.dtype == types.uint32:
 
         def packed(x, w, y):
-            y[: w.shape[1]] = float32(0.0)
-            for j in range(0, x.shape[0], PACK):
-                x0, x1, x2, x3, x4, x5, x6, x7 = (
-                    x[j],
-                    x[j + 1],
-                    x[j + 2],
-                    x[j + 3],
-                    x[j + 4],
-                    x[j + 5],
-                    x[j + 6],
-                    x[j + 7],
-                )
-                i = j // 2
-                for k in range(w.shape[1]):
-                    a, b, c, d = w[i, k], w[i + 1, k], w[i + 2, k], w[i + 3, k]
-                    y[k] += (
-                        x0 * float_of_bits(a)
-                        + x1 * float_of_bits(a << uint32(16))
-                        + x2 * float_of_bits(b)
-                        + x3 * float_of_bits(b << uint32(16))
-                        + x4 * float_of_bits(c)
-                        + x5 * float_of_bits(c << uint32(16))
-                        + x6 * float_of_bits(d)
-                        + x7 * float_of_bits(d << uint32(16))
-                    )
+            y[:, : w.shape[1]] = float32(0.0)
+            for r in range(x.shape[0]):
+                for j in range(0, x.shape[1], PACK):
+                    _add_row_packed(x[r], j, w[j // 2 : (j + PACK) // 2], y[r])
 
         return packed
 
     def plain(x, w, y):
-        y[: w.shape[1]] = float32(0.0)
-        for j in range(0, x.shape[0], PACK):
-            _add_row(x, j, w[j : j + PACK], y)
+        y[:, : w.shape[1]] = float32(0.0)
+        rows = x.shape[0]
+        for j in range(0, x.shape[1], PACK):
+            block = w[j : j + PACK]
+            for r in range(0, rows - 1, 2):
+                _add_two_rows(x[r], x[r + 1], j, block, y[r], y[r + 1])
+            if rows % 2:
+                _add_row(x[rows - 1], j, block, y[rows - 1])
 
     return plain
+
+
+@njit(fastmath=FAST)
+def _add_row_packed(x, j, w, y):
+    """y (M,) += x[j : j + 8] w, w packed (4, M)."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
+    for k in range(w.shape[1]):
+        a, b, c, d = w[0, k], w[1, k], w[2, k], w[3, k]
+        y[k] += (
+            x0 * float_of_bits(a)
+            + x1 * float_of_bits(a << uint32(16))
+            + x2 * float_of_bits(b)
+            + x3 * float_of_bits(b << uint32(16))
+            + x4 * float_of_bits(c)
+            + x5 * float_of_bits(c << uint32(16))
+            + x6 * float_of_bits(d)
+            + x7 * float_of_bits(d << uint32(16))
+        )
 
 
 @njit(fastmath=FAST)
@@ -157,23 +139,6 @@ def _add_two_rows(x, z, j, w, y, v):
         w0, w1, w2, w3, w4, w5, w6, w7 = w[0, k], w[1, k], w[2, k], w[3, k], w[4, k], w[5, k], w[6, k], w[7, k]
         y[k] += x0 * w0 + x1 * w1 + x2 * w2 + x3 * w3 + x4 * w4 + x5 * w5 + x6 * w6 + x7 * w7
         v[k] += z0 * w0 + z1 * w1 + z2 * w2 + z3 * w3 + z4 * w4 + z5 * w5 + z6 * w6 + z7 * w7
-
-
-@njit(fastmath=FAST)
-def _product(x, w, y):
-    """y (R, M) = x (R, N) w (N, M)."""
-    rows = x.shape[0]
-    if rows == 1:
-        _vector_product(x[0], w, y[0])
-        return
-    y[:, : w.shape[1]] = float32(0.0)
-    space = np.empty((PACK, w.shape[1]), np.float32)
-    for j in range(0, x.shape[1], PACK):
-        block = _block(w, j, space)
-        for r in range(0, rows - 1, 2):
-            _add_two_rows(x[r], x[r + 1], j, block, y[r], y[r + 1])
-        if rows % 2:
-            _add_row(x[rows - 1], j, block, y[rows - 1])
 
 
 @njit(fastmath=FAST)

@@ -5,11 +5,11 @@ Shapes: T time, B lanes, D width, N and M inputs and outputs of a product, O out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numba
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from charrnn.generation import kernels
 from charrnn.generation.sampling import REPETITION_WINDOW, SamplingConfig
-from charrnn.network.config import NetworkConfig
+from charrnn.network.config import Activation, NetworkConfig
 from charrnn.network.kernels import CONV_WIDTH
 
 Array = npt.NDArray[Any]
@@ -69,60 +69,19 @@ class Stepper(Protocol):
 class CompiledStepper:
     """The quick one, on a CPU, without torch.
 
-    In bf16 its matrices take half the memory, and so nearly half the time, since reading weights is what takes the
-    time. Two inputs' weights share 32 bits: the lower half holds one, rounded to bfloat16. The upper half is
-    chosen such that all 32 bits, read as float32, come nearest to the other, so it is used without any unpacking.
+    One text at a time is bound by the reading of weights from memory, so in bf16 two weights share 32 bits then. The
+    lower half holds one, rounded to bfloat16. The upper half is chosen such that all 32 bits, read as float32, come
+    nearest to the other, so it needs no unpacking. Where several rows share a weight, it is float32 of the same value.
     """
 
     def __init__(self, config: NetworkConfig, weights: Mapping[str, Array], weight_type: WeightType = "bf16") -> None:
         """`weights` by the names they have in `model.safetensors`. Raises KeyError or ValueError if they don't fit."""
         self.config = config
-        width = config.width
-        pack = packed_bf16 if weight_type == "bf16" else _padded
-        depth = config.depth
-
-        def stack(name: str) -> Array:
-            return np.stack([weights[f"layers.{i}.{name}"] for i in range(depth)]).astype(np.float32)
-
-        def matrices(name: str) -> Array:
-            return np.stack([pack(weights[f"layers.{i}.{name}"]) for i in range(depth)])
-
-        layers: kernels.MinGRUWeights | kernels.LSTMWeights | kernels.GRUWeights | kernels.ElmanWeights
-        match config.cell:
-            case "mingru":
-                layers = kernels.MinGRUWeights(
-                    stack("norm"),
-                    stack("conv"),
-                    matrices("gates.weight"),
-                    stack("gates.bias"),
-                    matrices("out.weight"),
-                    stack("mlp_norm"),
-                    matrices("mlp_in.weight"),
-                    matrices("mlp_out.weight"),
-                )
-            case "lstm":
-                bias = stack("lstm.bias_ih_l0") + stack("lstm.bias_hh_l0")
-                layers = kernels.LSTMWeights(matrices("lstm.weight_ih_l0"), matrices("lstm.weight_hh_l0"), bias)
-            case "gru":
-                layers = kernels.GRUWeights(
-                    matrices("gru.weight_ih_l0"),
-                    matrices("gru.weight_hh_l0"),
-                    stack("gru.bias_ih_l0"),
-                    stack("gru.bias_hh_l0"),
-                )
-            case "elman":
-                activation = ("tanh", "sigmoid", "relu").index(config.activation)
-                layers = kernels.ElmanWeights(
-                    matrices("input.weight"), matrices("recurrent.weight"), stack("input.bias"), activation
-                )
-        embedding = np.ascontiguousarray(weights["embedding.weight"], np.float32)
-        head = weights.get("head.weight", embedding)
-        norm = weights["norm"] if config.cell == "mingru" else np.empty(0)
-        if embedding.shape[1] != width or head.shape != embedding.shape:
-            raise ValueError(f"an embedding {embedding.shape} and a softmax {head.shape} for a width of {width}")
-        self.weights = kernels.Weights(
-            embedding, layers, norm.astype(np.float32), pack(head), weights["head.bias"].astype(np.float32)
-        )
+        if weight_type == "bf16":
+            self.weights = _weights(config, weights, lambda matrix: unpacked_bf16(packed_bf16(matrix)))
+            self.single = _weights(config, weights, packed_bf16)
+        else:
+            self.weights = self.single = _weights(config, weights, transposed)
 
     def begin(self) -> Lanes:
         depth, width = self.config.depth, self.config.width
@@ -153,7 +112,8 @@ class CompiledStepper:
             part = lanes.select(share)
             ids, nats = np.empty((len(uniforms), len(share)), np.int64), np.empty((len(uniforms), len(share)))
             drawn = np.ascontiguousarray(uniforms[:, share])
-            kernels.write(self.weights, part.state, part.logits, part.recent, filters[share], allowed, drawn, ids, nats)
+            chosen = self.single if len(share) == 1 else self.weights
+            kernels.write(chosen, part.state, part.logits, part.recent, filters[share], allowed, drawn, ids, nats)
             return part, ids, nats
 
         parts = [write(shares[0])] if count == 1 else list(self._threads.map(write, shares))
@@ -187,7 +147,55 @@ def kernel_filters(config: SamplingConfig) -> tuple[float, ...]:
     return (config.temperature, *(off[name] if value is None else value for name, value in asked.items()))
 
 
-def _padded(matrix: Array) -> Array:
+def _weights(config: NetworkConfig, weights: Mapping[str, Array], pack: Callable[[Array], Array]) -> kernels.Weights:
+    """Weights as the kernels take them, matrices by `pack`."""
+    depth = config.depth
+
+    def stack(name: str) -> Array:
+        return np.stack([weights[f"layers.{i}.{name}"] for i in range(depth)]).astype(np.float32)
+
+    def matrices(name: str) -> Array:
+        return np.stack([pack(weights[f"layers.{i}.{name}"]) for i in range(depth)])
+
+    layers: kernels.MinGRUWeights | kernels.LSTMWeights | kernels.GRUWeights | kernels.ElmanWeights
+    match config.cell:
+        case "mingru":
+            layers = kernels.MinGRUWeights(
+                stack("norm"),
+                stack("conv"),
+                matrices("gates.weight"),
+                stack("gates.bias"),
+                matrices("out.weight"),
+                stack("mlp_norm"),
+                matrices("mlp_in.weight"),
+                matrices("mlp_out.weight"),
+            )
+        case "lstm":
+            bias = stack("lstm.bias_ih_l0") + stack("lstm.bias_hh_l0")
+            layers = kernels.LSTMWeights(matrices("lstm.weight_ih_l0"), matrices("lstm.weight_hh_l0"), bias)
+        case "gru":
+            layers = kernels.GRUWeights(
+                matrices("gru.weight_ih_l0"),
+                matrices("gru.weight_hh_l0"),
+                stack("gru.bias_ih_l0"),
+                stack("gru.bias_hh_l0"),
+            )
+        case "elman":
+            activation = get_args(Activation).index(config.activation)
+            layers = kernels.ElmanWeights(
+                matrices("input.weight"), matrices("recurrent.weight"), stack("input.bias"), activation
+            )
+    embedding = np.ascontiguousarray(weights["embedding.weight"], np.float32)
+    head = weights.get("head.weight", embedding)
+    norm = weights["norm"] if config.cell == "mingru" else np.empty(0)
+    if embedding.shape[1] != config.width or head.shape != embedding.shape:
+        raise ValueError(f"an embedding {embedding.shape} and a softmax {head.shape} for a width of {config.width}")
+    return kernels.Weights(
+        embedding, layers, norm.astype(np.float32), pack(head), weights["head.bias"].astype(np.float32)
+    )
+
+
+def transposed(matrix: Array) -> Array:
     """Weights (M, N) of torch → (N, M), N filled up with zeros to what the kernel takes at a time."""
     outputs, inputs = matrix.shape
     padded = np.zeros((-(-inputs // kernels.PACK) * kernels.PACK, outputs), np.float32)
@@ -197,10 +205,15 @@ def _padded(matrix: Array) -> Array:
 
 def packed_bf16(matrix: Array) -> Array:
     """Weights (M, N) of torch → (N / 2, M) uint32: see `CompiledStepper`."""
-    bits = _padded(matrix).view(np.uint32).astype(np.int64)
+    bits = transposed(matrix).view(np.uint32).astype(np.int64)
     upper, lower = bits[0::2], bits[1::2]
-    low = np.minimum(lower + 0x7FFF + (lower >> 16 & 1), 0xFFFFFFFF) >> 16
-    magnitude = (upper & 0x7FFFFFFF) - low
-    high = (upper >> 31 << 15) | np.clip((magnitude + 0x8000) >> 16, 0, 0x7FFF)
-    packed: Array = (high << 16 | low).astype(np.uint32)
+    low = (lower + 0x7FFF + (lower >> 16 & 1)) >> 16  # to the nearest, ties to even
+    high = ((upper & 0x7FFFFFFF) - low + 0x8000) >> 16
+    packed: Array = (upper >> 31 << 31 | np.maximum(high, 0) << 16 | low).astype(np.uint32)
     return packed
+
+
+def unpacked_bf16(packed: Array) -> Array:
+    """The weights (N, M), float32, that the kernels read from `packed_bf16`."""
+    pairs = np.stack([packed.view(np.float32), (packed << np.uint32(16)).view(np.float32)], axis=1)
+    return pairs.reshape(-1, packed.shape[1])
