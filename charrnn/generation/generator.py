@@ -39,15 +39,16 @@ class TextState:
     lane: Lanes  # one
     model: str  # fingerprint of the model that read it
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write to a safetensors file."""
         arrays = {f"state.{i}": array for i, array in enumerate(self.lane.state)}
         arrays |= {"logits": self.lane.logits, "recent": self.lane.recent}
-        save_arrays(path, arrays, {"model": self.model})
+        save_arrays(Path(path), arrays, {"model": self.model})
 
     @classmethod
-    def load(cls, path: Path) -> TextState:
+    def load(cls, path: str | Path) -> TextState:
         """Read what `save` wrote. Raises UsageError if there is none, CharrnnError if it is damaged."""
+        path = Path(path)
         if not path.exists():
             raise UsageError(f"{path}: no such file of a state")
         arrays, metadata = load_arrays(path)
@@ -103,6 +104,8 @@ class Generator:
             raise UsageError(f"{directory}: a {saved.config['model_type']} model, not a language model")
         try:
             stepper = CompiledStepper(saved.network, saved.weights, weight_type)
+            if len(stepper.begin().logits[0]) != saved.vocab.seen_size + (len(saved.vocab) > saved.vocab.seen_size):
+                raise ValueError(f"outputs for another vocabulary than one of {len(saved.vocab)} entries")
         except (KeyError, ValueError) as error:
             raise CharrnnError(
                 f"{directory / WEIGHTS}: the weights do not fit the network that {CONFIG} describes: {error}"

@@ -190,6 +190,8 @@ def _weights(config: NetworkConfig, weights: Mapping[str, Array], pack: Callable
     norm = weights["norm"] if config.cell == "mingru" else np.empty(0)
     if embedding.shape[1] != config.width or head.shape != embedding.shape:
         raise ValueError(f"an embedding {embedding.shape} and a softmax {head.shape} for a width of {config.width}")
+    if any(name.startswith(f"layers.{depth}.") for name in weights):
+        raise ValueError(f"more than {depth} layers")
     return kernels.Weights(
         embedding, layers, norm.astype(np.float32), pack(head), weights["head.bias"].astype(np.float32)
     )

@@ -155,3 +155,31 @@ def test_a_reader_that_leaves_ends_it_quietly(trained: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_size": 32}, {"num_layers": 2}, {"num_layers": 0}, {"cell": "lstm"}, {"hidden_size": "wide"}],
+    ids=str,
+)
+def test_weights_that_do_not_fit_the_network_are_one_line(change: dict[str, Any], cli: Cli, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config["network"] |= change
+    (model / "config.json").write_text(json.dumps(config))
+    result = cli("generate", model, "-n", "5")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.count("\n") == 1
+
+
+def test_weights_of_more_layers_than_the_network_has_are_one_line(cli: Cli, tmp_path: Path, text: Path) -> None:
+    cli("train", text, "-o", tmp_path / "deep", "--steps", "2", "--set", "hidden_size=8", "--set", "num_layers=2")
+    test_weights_that_do_not_fit_the_network_are_one_line({"num_layers": 1}, cli, tmp_path / "deep")
+
+
+def test_a_vocabulary_of_another_model_is_one_line(cli: Cli, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config["vocab"]["seen_size"] -= 1
+    (model / "config.json").write_text(json.dumps(config))
+    result = cli("generate", model, "-n", "5")
+    assert (result.code, result.out) == (1, "")
+    assert "vocabulary" in result.err
