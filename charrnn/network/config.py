@@ -14,7 +14,7 @@ CELLS: tuple[Cell, ...] = get_args(Cell)
 
 # Width and layers. A mingru layer has 10·D² weights, the others' 2·D² (elman) to 8·D² (lstm).
 SIZES: dict[Size, dict[str, tuple[int, int]]] = {
-    "tiny": {"mingru": (96, 4), "other": (160, 2)},
+    "tiny": {"mingru": (64, 2), "other": (160, 2)},
     "small": {"mingru": (128, 6), "other": (256, 2)},
     "base": {"mingru": (256, 6), "other": (512, 2)},
     "large": {"mingru": (512, 8), "other": (1152, 2)},

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ from charrnn.network.config import NetworkConfig
 from charrnn.network.operations import norm
 
 State = tuple[LayerState, ...]
+
+EXPECTED_HEAD_SCALE = 0.3  # of the softmax's weights beside a bias that knows the frequencies
 
 
 class Network(nn.Module):
@@ -54,6 +58,15 @@ class Network(nn.Module):
                 self.embedding.weight.mul_(width**-0.5)
             self.head.weight = self.embedding.weight
         self.set_dropout(config.dropout or 0.0)
+
+    def expect(self, counts: npt.NDArray[np.integer]) -> None:
+        """Let the softmax begin at how often each entry occurs, counts (V,): so much need not be learned."""
+        with torch.no_grad():
+            frequencies = torch.ones(self.head.out_features)
+            frequencies[: self.seen_size] += torch.from_numpy(counts[: self.seen_size])
+            self.head.bias.copy_((frequencies / frequencies.sum()).log())
+            if self.head.weight is not self.embedding.weight:
+                self.head.weight.mul_(EXPECTED_HEAD_SCALE)
 
     def set_dropout(self, rate: float) -> None:
         """Set the dropout of the embedding and of all layers."""

@@ -18,7 +18,7 @@ class TrainingConfig:
     minutes: float | None = None
     steps: int | None = None
     epochs: float | None = None
-    batch_size: int = 32  # lanes
+    batch_size: int | None = None  # lanes; None: what suits the budget
     bptt_len: int | None = None  # tokens of one lane in one step; None: what suits the budget
     lr: float | None = None  # None: what suits the cell and the budget
     weight_decay: float = 0.05

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -217,3 +218,17 @@ def test_tying_saves_one_matrix(config: NetworkConfig) -> None:
 def test_settings_that_cannot_work_are_usage_errors(settings: dict[str, object], name: str) -> None:
     with pytest.raises(UsageError, match=name):
         NetworkConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_network_begins_at_the_frequencies_it_is_told(cell: Cell, tied: bool) -> None:
+    """It is about as good as knowing how often each entry occurs; what never occurs is all but impossible."""
+    torch.manual_seed(0)
+    network = Network(NetworkConfig(cell=cell, hidden_size=32, num_layers=2, tie_weights=tied), 12, 9)
+    counts = np.array([9000, 900, 90, 9, 1000, 100, 10, 1, 5000])
+    network.expect(counts)
+    ids = torch.from_numpy(np.random.default_rng(0).choice(9, (40, 50), p=counts / counts.sum()))
+    nats = network.nats(network(ids[:-1], network.initial_state(50))[0], ids[1:]).mean().item()
+    entropy = -(counts / counts.sum() * np.log(counts / counts.sum())).sum()
+    assert entropy - 0.1 < nats < entropy + (1.0 if tied else 0.3)

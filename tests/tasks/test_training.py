@@ -162,7 +162,7 @@ def test_a_run_of_some_minutes_is_the_run_of_as_many_steps(train: Train, tmp_pat
     assert_same_run(tmp_path / "timed", tmp_path / "counted")
 
 
-OPEN: dict[str, Any] = dict.fromkeys(("hidden_size", "num_layers", "bptt_len", "num_validations"))
+OPEN: dict[str, Any] = dict.fromkeys(("hidden_size", "num_layers", "batch_size", "bptt_len", "num_validations"))
 
 
 def test_more_minutes_make_larger_networks_and_no_shorter_steps(train: Train, tmp_path: Path) -> None:
@@ -186,12 +186,15 @@ def test_what_is_asked_for_stands_whatever_the_budget(train: Train, tmp_path: Pa
 
 
 def test_dropout_grows_with_the_passes_over_the_text(train: Train) -> None:
-    few, many, asked = Stop(), Stop(), Stop()
-    train("few", epochs=0.2, report=few)
-    train("many", epochs=4, report=many)
-    train("asked", epochs=4, dropout=0.25, report=asked)
-    rates = [float(next(note for note in each.notes if "dropout" in note).split()[-1]) for each in (few, many, asked)]
-    assert rates == pytest.approx([0, 0.05, 0.25], abs=0.001)
+    def rate(name: str, **settings: Any) -> float:
+        report = Stop()
+        train(name, report=report, **settings)
+        return float(next(note for note in report.notes if "dropout" in note).split()[-1])
+
+    assert rate("few", epochs=0.2) == 0
+    assert 0 < rate("many", epochs=8) < rate("more", epochs=16) <= 0.5
+    assert rate("large", epochs=8, hidden_size=32) > rate("small", epochs=8, hidden_size=24)
+    assert rate("asked", epochs=8, dropout=0.25) == 0.25
 
 
 # Going on after Ctrl-C

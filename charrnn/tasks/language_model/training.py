@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from charrnn import checkpoint, model_directory
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.generation.sampling import SamplingConfig
-from charrnn.network.config import NetworkConfig, Size
+from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_device, choose_precision
 from charrnn.network.model import Network
 from charrnn.settings import from_mapping
@@ -24,6 +25,7 @@ from charrnn.tasks.language_model.card import model_card
 from charrnn.tasks.language_model.fine_tune import transfer
 from charrnn.tasks.language_model.model import LanguageModel, Score
 from charrnn.tasks.language_model.objective import LanguageModelObjective
+from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, default_dropout
 from charrnn.text.corpora import get as get_corpus
 from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, split_text
 from charrnn.text.reading import Source, Text, find_text
@@ -31,30 +33,14 @@ from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
 from charrnn.training.trainer import STATE, Report, Trainer
 
-DEFAULT_MINUTES = 3.0
 DEFAULT_CORPUS = "python-docs"
 FINAL_CHARS = 250_000  # of the validation text, scored when training has ended: recurrent cells read it one by one
 FINAL_METHOD = "each character scored once with carried state"
 SAMPLE_CHARS = 120
 SAMPLE_TEMPERATURES = (0.5, 0.8)
 RUN = "run.json"
-LEARNING_RATES = {"mingru": 6e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 FINE_TUNE_LR_SHARE = 0.3
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """What suits a budget on a CPU: the less time there is, the smaller the network and the shorter its steps."""
-
-    size: Size = "small"
-    bptt_len: int = 64
-    lr_factor: float = 1.0
-
-
-def _recipe(minutes: float | None) -> _Recipe:
-    if minutes is not None and minutes < 0.5:
-        return _Recipe("tiny", bptt_len=32, lr_factor=2.0)
-    return _Recipe("small" if minutes is None or minutes < 8 else "base")
+FREQUENCY_TOKENS = 1 << 24  # of the training text, counted before training
 
 
 @dataclass(frozen=True)
@@ -126,17 +112,15 @@ def train(
         training = replace(training, minutes=DEFAULT_MINUTES)
     if base is not None:
         text, network = _settings_of_base(base, text, network)
-    recipe = _recipe(training.minutes)
-    if base is None:
-        network = replace(network, size=network.size or recipe.size)
+    lr_asked = training.lr is not None
+    network, training = choose(network, training)
+    assert training.lr is not None
     device = choose_device(training.device)
     training = replace(
         training,
         device=str(device),
         precision=choose_precision(training.precision, device),
-        bptt_len=training.bptt_len or recipe.bptt_len,
-        lr=training.lr
-        or LEARNING_RATES[network.cell] * recipe.lr_factor * (1.0 if base is None else FINE_TUNE_LR_SHARE),
+        lr=training.lr * (1.0 if base is None or lr_asked else FINE_TUNE_LR_SHARE),
     )
     if not files:
         files = [str(get_corpus(DEFAULT_CORPUS, report=report.note))]
@@ -148,7 +132,6 @@ def train(
         vocab = base.vocab  # other subwords would fit none of what the network has learned
     else:
         vocab = make_vocab(train_split, text)
-    network = replace(network, hidden_size=network.width, num_layers=network.depth)
 
     run = Run(train_split, val_split, vocab, network, training)
     session = _Session(run, output, report)
@@ -204,8 +187,11 @@ class _Session:
         if len(self.val_ids) < 2:
             raise UsageError("the validation text is too short: it needs at least 2 tokens")
         torch.manual_seed(run.training.seed)
-        self.network = Network(run.network, len(run.vocab), run.vocab.seen_size).to(self.device)
+        self.network = Network(run.network, len(run.vocab), run.vocab.seen_size)
+        self.network.expect(np.bincount(self.train_ids[:FREQUENCY_TOKENS], minlength=run.vocab.seen_size))
+        self.network.to(self.device)
         ratios = (run.train.num_chars / len(self.train_ids), run.val.num_chars / len(self.val_ids))
+        assert run.training.batch_size is not None
         assert run.training.bptt_len is not None
         assert run.training.lr is not None
         objective = LanguageModelObjective(
@@ -279,7 +265,8 @@ class _Session:
         """The dropout asked for, or what suits the number of passes over the text."""
         asked = self.run.network.dropout
         passes = self.passes(self.trainer.progress.total_steps)
-        self.network.set_dropout(_default_dropout(passes) if asked is None else asked)
+        parameters_per_token = self.network.num_parameters() / len(self.train_ids)
+        self.network.set_dropout(default_dropout(passes, parameters_per_token) if asked is None else asked)
 
     def passes(self, steps: int) -> float:
         """Passes over the training text in so many steps."""
@@ -349,14 +336,6 @@ def _settings_of_base(
         if field.name != "dropout" and asked != field.default and asked != getattr(shape, field.name):
             raise UsageError(f"--init-from keeps the network of that model: leave {field.name} out")
     return replace(text, vocab=text.vocab or base.vocab.kind), replace(shape, dropout=network.dropout)
-
-
-def _default_dropout(passes: float) -> float:
-    """The more often a text is read, the more a network must be kept from learning it by heart.
-
-    On two passes or fewer dropout only slows learning.
-    """
-    return min(max(0.05 * math.log2(max(passes / 2, 1e-9)), 0.0), 0.4)
 
 
 def _refuse_occupied(output: Path) -> None:

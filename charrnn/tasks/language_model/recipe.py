@@ -1,0 +1,66 @@
+"""What suits a budget: the shape of a network and of its steps, learning rate and dropout, chosen by measurement.
+
+The less time there is, the smaller the network and the more lanes: a small network makes many steps, and many lanes
+reach all of a text that there is no time to read once. See scripts/bench.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from charrnn.network.config import Cell, NetworkConfig, Size
+from charrnn.training.config import TrainingConfig
+
+DEFAULT_MINUTES = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A `mingru` network of so many layers and units, trained in steps of `batch_size` × `bptt_len` tokens."""
+
+    hidden_size: int
+    num_layers: int
+    batch_size: int
+    bptt_len: int
+    lr: float
+
+
+RECIPES = (  # each for less than so many minutes
+    (0.2, Recipe(64, 2, batch_size=128, bptt_len=8, lr=18e-3)),
+    (0.7, Recipe(96, 3, batch_size=128, bptt_len=16, lr=12e-3)),
+    (2.0, Recipe(128, 4, batch_size=64, bptt_len=32, lr=12e-3)),
+    (8.0, Recipe(128, 6, batch_size=32, bptt_len=64, lr=6e-3)),
+    (math.inf, Recipe(256, 6, batch_size=32, bptt_len=64, lr=6e-3)),
+)
+SIZES_OF_CLASSICS: tuple[tuple[float, Size], ...] = ((0.5, "tiny"), (8.0, "small"), (math.inf, "base"))
+LEARNING_RATES: dict[Cell, float] = {"mingru": 6e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # of sizes asked for
+
+
+def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkConfig, TrainingConfig]:
+    """The same settings, with what they leave open chosen for their minutes (none: as for the default budget)."""
+    minutes = DEFAULT_MINUTES if training.minutes is None else training.minutes
+    recipe = next(recipe for limit, recipe in RECIPES if minutes < limit)
+    lr = LEARNING_RATES[network.cell]
+    if network.cell != "mingru":
+        size = network.size or next(size for limit, size in SIZES_OF_CLASSICS if minutes < limit)
+        network, recipe = replace(network, size=size), RECIPES[-1][1]
+    elif network.size is None and network.hidden_size is None and network.num_layers is None:
+        network = replace(network, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
+        lr = recipe.lr
+    training = replace(
+        training,
+        batch_size=training.batch_size or recipe.batch_size,
+        bptt_len=training.bptt_len or recipe.bptt_len,
+        lr=training.lr or lr,
+    )
+    return replace(network, hidden_size=network.width, num_layers=network.depth), training
+
+
+def default_dropout(passes: float, parameters_per_token: float) -> float:
+    """The more often a text is read and the larger the network, the more it must be kept from learning by heart.
+
+    Where little is read more than once, dropout only slows learning.
+    """
+    risk = passes * parameters_per_token
+    return min(max(0.08 * math.log2(max(risk / 2, 1e-9)), 0.0), 0.5) if passes > 1 else 0.0
