@@ -9,6 +9,7 @@ from charrnn.errors import UsageError
 from charrnn.network.device import Precision
 
 MOST_VALIDATIONS = 12
+WEIGHT_DECAY = 0.05
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TrainingConfig:
     batch_size: int | None = None  # lanes; None: what suits the budget
     bptt_len: int | None = None  # tokens of one lane in one step; None: what suits the budget
     lr: float | None = None  # None: what suits the cell and the budget
-    weight_decay: float = 0.05
+    weight_decay: float | None = None  # None: what suits the run
     beta2: float = 0.99
     warmup_steps: int = 50
     max_grad_norm: float = 1.0
@@ -45,8 +46,9 @@ class TrainingConfig:
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("weight_decay", "warmup_steps", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise UsageError(f"{name} must not be negative, not {value}")
         if not 0 < self.beta2 < 1:
             raise UsageError(f"beta2 must lie between 0 and 1, not {self.beta2}")
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from charrnn.checkpoint import load_tensors, save_tensors
 from charrnn.errors import CharrnnError
-from charrnn.training.config import TrainingConfig, lr_factor
+from charrnn.training.config import WEIGHT_DECAY, TrainingConfig, lr_factor
 from charrnn.training.metrics import MetricsLog
 from charrnn.training.optimizer import Optimizer
 
@@ -128,7 +128,8 @@ class Trainer:
         self.progress = Progress()
         self.metrics = MetricsLog(directory / METRICS)
         self.device = next(objective.model.parameters()).device
-        self.optimizer = Optimizer(objective.model, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
+        weight_decay = WEIGHT_DECAY if config.weight_decay is None else config.weight_decay
+        self.optimizer = Optimizer(objective.model, betas=(0.9, config.beta2), weight_decay=weight_decay)
         self._clock = time.monotonic()
         self._saved_at = self._clock
 

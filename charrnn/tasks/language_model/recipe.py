@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from charrnn.network.config import Cell, NetworkConfig, Size
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import WEIGHT_DECAY, TrainingConfig
 
 DEFAULT_MINUTES = 3.0
 
@@ -57,10 +57,13 @@ def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkCon
     return replace(network, hidden_size=network.width, num_layers=network.depth), training
 
 
-def default_dropout(passes: float, parameters_per_token: float) -> float:
-    """The more often a text is read and the larger the network, the more it must be kept from learning by heart.
+def regularization(passes: float, parameters_per_token: float) -> tuple[float, float]:
+    """Dropout and weight decay that suit a run.
 
-    Where little is read more than once, dropout only slows learning.
+    The more often a text is read and the larger the network, the more it must be kept from learning by heart. Where
+    little is read more than once, both only slow learning.
     """
     risk = passes * parameters_per_token
-    return min(max(0.08 * math.log2(max(risk / 2, 1e-9)), 0.0), 0.5) if passes > 1 else 0.0
+    if passes < 2 or risk < 2:
+        return 0.0, WEIGHT_DECAY
+    return min(0.05 * math.log2(risk / 2), 0.4), min(WEIGHT_DECAY * risk / 2, 0.4)

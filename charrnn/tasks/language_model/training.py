@@ -25,7 +25,7 @@ from charrnn.tasks.language_model.card import model_card
 from charrnn.tasks.language_model.fine_tune import transfer
 from charrnn.tasks.language_model.model import LanguageModel, Score
 from charrnn.tasks.language_model.objective import LanguageModelObjective
-from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, default_dropout
+from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, regularization
 from charrnn.text.corpora import get as get_corpus
 from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, split_text
 from charrnn.text.reading import Source, Text, find_text
@@ -168,7 +168,7 @@ def resume(
         )
     session = _Session(run, output, report)
     session.trainer.load()
-    session.set_dropout()
+    session.regularize()
     progress = session.trainer.progress
     if progress.finished:
         report.note(f"this run has ended at step {progress.step:,} of {progress.total_steps:,}; nothing to resume")
@@ -223,12 +223,12 @@ class _Session:
         LanguageModel(self.network, run.vocab).generate(max_chars=1)  # compiles, on a machine's first run: no training
         self.network.train()
         self.trainer.plan()
-        self.set_dropout()
+        self.regularize()
         total_steps = self.trainer.progress.total_steps
         self.report.note(
             f"budget: {total_steps:,} steps of {run.training.batch_size} × {run.training.bptt_len} tokens, "
             f"{self.passes(total_steps):.2g} passes over the text; learning rate {run.training.lr:g}, "
-            f"dropout {self.network.dropout:g}"
+            f"weight decay {self.trainer.optimizer.weight_decay:.2g}, dropout {self.network.dropout:.2g}"
         )
 
     def finish(self) -> LanguageModel:
@@ -261,12 +261,14 @@ class _Session:
             f"weights of step {self.trainer.progress.best_step:,}"
         )
 
-    def set_dropout(self) -> None:
-        """The dropout asked for, or what suits the number of passes over the text."""
-        asked = self.run.network.dropout
+    def regularize(self) -> None:
+        """Set the dropout and the weight decay asked for, or what suits the number of passes over the text."""
         passes = self.passes(self.trainer.progress.total_steps)
-        parameters_per_token = self.network.num_parameters() / len(self.train_ids)
-        self.network.set_dropout(default_dropout(passes, parameters_per_token) if asked is None else asked)
+        dropout, weight_decay = regularization(passes, self.network.num_parameters() / len(self.train_ids))
+        asked = self.run.network.dropout
+        self.network.set_dropout(dropout if asked is None else asked)
+        if self.run.training.weight_decay is None:
+            self.trainer.optimizer.weight_decay = weight_decay
 
     def passes(self, steps: int) -> float:
         """Passes over the training text in so many steps."""
