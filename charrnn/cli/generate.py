@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
 @click.option("--no-stream", is_flag=True, help="Print when all is written.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
+@click.option("--novelty", multiple=True, metavar="FILE", help="Report what the samples copied from this text.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the text of --novelty.")
 @click.option("--device", default="auto", help="auto, cuda, mps or cpu.")
 def generate(
     model: Path,
@@ -37,6 +40,8 @@ def generate(
     seed: int | None,
     no_stream: bool,
     as_json: bool,
+    novelty: tuple[str, ...],
+    encoding: str,
     device: str,
     **options: Any,
 ) -> None:
@@ -54,13 +59,20 @@ def generate(
         raise UsageError(f"-n must be 0 or more, not {max_chars}")
 
     from charrnn import api
+    from charrnn.text.reading import find_text
 
+    if source == "-" and "-" in novelty:
+        raise UsageError("standard input is the prompt: give --novelty a file")
+    compared = find_text(novelty, encoding) if novelty else None
+    samples = [""] * num_samples
     sampling = {name: options[name] for name in SAMPLING if options[name] is not None}
     loaded = api.load(model, device)
     pieces = loaded.stream_samples(
         prompt, max_chars=max_chars, stop=stop, num_samples=num_samples, seed=seed, **sampling
     )
-    _print_samples(pieces, prompt, num_samples, as_json, stream=not (no_stream or as_json))
+    _print_samples(_kept(pieces, samples), prompt, num_samples, as_json, stream=not (no_stream or as_json))
+    if compared:
+        _novelty_report(samples, compared.chunks(), as_json)
 
 
 def _print_samples(pieces: Any, prompt: str, num_samples: int, as_json: bool, stream: bool) -> None:
@@ -83,6 +95,26 @@ def _print_samples(pieces: Any, prompt: str, num_samples: int, as_json: bool, st
             if not done[turn]:
                 break
             turn += 1
+
+
+def _kept(pieces: Any, samples: list[str]) -> Any:
+    """The same pieces; their text, without the prompt, is gathered in `samples`."""
+    for sample, text, reason in pieces:
+        samples[sample] += text
+        yield sample, text, reason
+
+
+def _novelty_report(samples: list[str], chunks: Iterable[str], as_json: bool) -> None:
+    """What the samples copied: for readers on stderr, as JSON on stdout."""
+    import json
+
+    from charrnn.generation.novelty import novelty
+
+    result = novelty(samples, chunks)
+    if as_json:
+        _write(json.dumps({"novelty": result.as_dict()}, ensure_ascii=False) + "\n")
+    else:
+        click.echo(result.report(), err=True)
 
 
 def _write(text: str) -> None:
