@@ -105,7 +105,15 @@ def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
     assert "torch" not in loaded
 
 
-def test_reading_text_loads_no_torch() -> None:
-    loaded = loaded_by("from charrnn.text import corpora, dataset, download, lanes, reading, vocab")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from charrnn.text import corpora, dataset, download, lanes, reading, vocab",
+        "from charrnn.generation import novelty",
+    ],
+    ids=["text", "novelty"],
+)
+def test_reading_and_comparing_text_load_no_torch(code: str) -> None:
+    loaded = loaded_by(code)
     assert "numpy" in loaded
     assert "torch" not in loaded

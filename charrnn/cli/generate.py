@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty")
 @click.option("--save-state", type=click.Path(path_type=Path), help="Keep what is known after the prompt in a file.")
 @click.option("--no-stream", is_flag=True, help="Print when all is written.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample.")
+@click.option("--novelty", multiple=True, metavar="FILE", help="Report what the samples copied from this text.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the text of --novelty.")
 @click.option("--weights", type=click.Choice(["bf16", "fp32"]), help="Of the compiled network (default bf16).")
 @click.option(
     "--device", default="cpu", show_default=True, help="cpu: compiled, the quickest here; or cuda, mps, auto."
@@ -62,6 +64,8 @@ def generate(
     save_state: Path | None,
     no_stream: bool,
     as_json: bool,
+    novelty: tuple[str, ...],
+    encoding: str,
     weights: WeightType | None,
     device: str,
     **options: Any,
@@ -82,8 +86,13 @@ def generate(
     if best_of < 1:
         raise UsageError(f"--best-of must be at least 1, not {best_of}")
 
-    from charrnn.generation.generator import Piece, TextState, best, gather
+    if source == "-" and "-" in novelty:
+        raise UsageError("standard input is the prompt: give --novelty a file")
 
+    from charrnn.generation.generator import Piece, TextState, best, gather
+    from charrnn.text.reading import find_text
+
+    compared = find_text(novelty, encoding) if novelty else None
     generator = _generator(model, weights, device)
     state = generator.read(prompt, TextState.load(load_state) if load_state else None)
     if save_state:
@@ -102,14 +111,18 @@ def generate(
         chosen = best(gather(pieces), best_of)
         pieces = [Piece(i, sample.text, sample.finish_reason, sample.nats) for i, sample in enumerate(chosen)]
     at = [temperature for temperature in temperatures or [generator.sampling.temperature] for _ in range(num_samples)]
+    written = [""] * len(at)
+    pieces = _kept(pieces, written)
     if as_json:
         for sample, temperature in zip(gather(pieces), at, strict=True):
             texts = {"prompt": prompt, "text": sample.text, "finish_reason": sample.finish_reason}
             figures = {"temperature": temperature, "nats_per_char": sample.nats_per_char}
             _write(json.dumps(texts | figures, ensure_ascii=False) + "\n")
-        return
-    titles = [f"temperature {temperature:g}:\n" if len(temperatures) > 1 else "" for temperature in at]
-    _print_samples(pieces, [title + prompt for title in titles], stream=not no_stream)
+    else:
+        titles = [f"temperature {temperature:g}:\n" if len(temperatures) > 1 else "" for temperature in at]
+        _print_samples(pieces, [title + prompt for title in titles], stream=not no_stream)
+    if compared:
+        _novelty_report(written, compared.chunks(), as_json)
 
 
 def _generator(model: Path, weights: WeightType | None, device: str) -> Generator:
@@ -140,6 +153,24 @@ def _print_samples(pieces: Iterable[Piece], beginnings: list[str], stream: bool)
             if not done[turn]:
                 break
             turn += 1
+
+
+def _kept(pieces: Iterable[Piece], samples: list[str]) -> Iterator[Piece]:
+    """The same pieces; their text, without the prompt, is gathered in `samples`."""
+    for piece in pieces:
+        samples[piece.sample] += piece.text
+        yield piece
+
+
+def _novelty_report(samples: list[str], chunks: Iterable[str], as_json: bool) -> None:
+    """What the samples copied: for readers on stderr, as JSON on stdout."""
+    from charrnn.generation.novelty import novelty
+
+    result = novelty(samples, chunks)
+    if as_json:
+        _write(json.dumps({"novelty": result.as_dict()}, ensure_ascii=False) + "\n")
+    else:
+        click.echo(result.report(), err=True)
 
 
 def _write(text: str) -> None:
