@@ -34,6 +34,7 @@ RECIPES = (  # each for less than so many minutes
     (math.inf, Recipe(256, 6, batch_size=32, bptt_len=64, lr=6e-3)),
 )
 SIZES_OF_CLASSICS: tuple[tuple[float, Size], ...] = ((0.5, "tiny"), (8.0, "small"), (math.inf, "base"))
+MOST_WEIGHT_DECAY = 4.0
 LEARNING_RATES: dict[Cell, float] = {"mingru": 6e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # of sizes asked for
 
 
@@ -57,13 +58,15 @@ def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkCon
     return replace(network, hidden_size=network.width, num_layers=network.depth), training
 
 
-def regularization(passes: float, parameters_per_token: float) -> tuple[float, float]:
-    """Dropout and weight decay that suit a run.
+def regularization(passes: float, parameters_per_token: float, lr_per_pass: float) -> tuple[float, float]:
+    """Dropout and weight decay that suit a run; `lr_per_pass` is the peak learning rate times the steps of a pass.
 
     The more often a text is read and the larger the network, the more it must be kept from learning by heart. Where
-    little is read more than once, both only slow learning.
+    little is read more than once, both only slow learning. What weight decay does depends on how much of the weights is
+    forgotten from one pass to the next (Wang & Aitchison 2024, arXiv 2405.13698), so that is what is chosen.
     """
-    risk = passes * parameters_per_token
-    if passes < 2 or risk < 2:
+    risk = passes * parameters_per_token / 2
+    if passes < 2 or risk < 1:
         return 0.0, WEIGHT_DECAY
-    return min(0.05 * math.log2(risk / 2), 0.4), min(WEIGHT_DECAY * risk / 2, 0.4)
+    forgotten = 0.3 * risk**0.65
+    return min(0.025 * math.log2(risk), 0.4), min(max(forgotten / lr_per_pass, WEIGHT_DECAY), MOST_WEIGHT_DECAY)

@@ -264,7 +264,9 @@ class _Session:
     def regularize(self) -> None:
         """Set the dropout and the weight decay asked for, or what suits the number of passes over the text."""
         passes = self.passes(self.trainer.progress.total_steps)
-        dropout, weight_decay = regularization(passes, self.network.num_parameters() / len(self.train_ids))
+        parameters_per_token = self.network.num_parameters() / len(self.train_ids)
+        lr_per_pass = self.trainer.lr * self.trainer.objective.epoch_steps
+        dropout, weight_decay = regularization(passes, parameters_per_token, lr_per_pass)
         asked = self.run.network.dropout
         self.network.set_dropout(dropout if asked is None else asked)
         if self.run.training.weight_decay is None:
