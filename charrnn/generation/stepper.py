@@ -26,7 +26,6 @@ LaneState = tuple[Array, ...]  # of all layers, lanes in the last dimension but 
 WeightType = Literal["bf16", "fp32"]
 
 NO_ENTRY = -1  # in place of recent entries before the first
-LANES_A_THREAD = 2  # fewer are not worth a thread of their own
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class CompiledStepper:
         self, lanes: Lanes, sampling: Sequence[SamplingConfig], allowed: Array, uniforms: Array
     ) -> tuple[Lanes, Ids, Array]:
         filters = np.array([kernel_filters(config) for config in sampling])
-        count = min(max(len(lanes) // LANES_A_THREAD, 1), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        count = min(len(lanes), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         shares = np.array_split(np.arange(len(lanes)), count)
 
         def write(share: Ids) -> tuple[Lanes, Ids, Array]:
