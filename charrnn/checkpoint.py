@@ -97,6 +97,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def read_config_of(model_type: str, directory: Path) -> dict[str, Any]:
+    """The `config.json` of a model of this type. Raises UsageError if the directory holds none."""
+    config = read_config(directory)
+    if config["model_type"] != model_type:
+        found, wanted = (name.replace("_", " ") for name in (config["model_type"], model_type))
+        raise UsageError(f"{directory}: holds a {found}, not a {wanted}")
+    return config
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises CharrnnError if it is damaged."""
     try:

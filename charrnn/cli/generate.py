@@ -53,10 +53,10 @@ def generate(
     if max_chars < 0:
         raise UsageError(f"-n must be 0 or more, not {max_chars}")
 
-    from charrnn import api
+    from charrnn.tasks.language_model.model import LanguageModel
 
     sampling = {name: options[name] for name in SAMPLING if options[name] is not None}
-    loaded = api.load(model, device)
+    loaded = LanguageModel.load(model, device)
     pieces = loaded.stream_samples(
         prompt, max_chars=max_chars, stop=stop, num_samples=num_samples, seed=seed, **sampling
     )

@@ -246,10 +246,10 @@ def _not_text(source: Source, encoding: str, position: int) -> UsageError:
     matches = from_bytes(b"\n".join(lines) or sample, cp_isolation=others)
     best = matches.best()
     if mixed:
-        guess = f" (probably from {_western_first(best, matches)})" if best else ""
+        guess = f", probably from {_western_first(best, matches)}" if best else ""
         return UsageError(
-            f"{source.name}: byte {position} is not {encoding}, though other lines are: the file mixes encodings; "
-            f"convert the odd lines to UTF-8{guess}"
+            f"{source.name}: byte {position} is not {encoding}; other lines are, so the file mixes encodings: convert "
+            f"its odd lines to UTF-8{guess}"
         )
     advice = f"try --encoding {_western_first(best, matches)}" if best else "is it a text file?"
     return UsageError(f"{source.name}: byte {position} is not {encoding}; {advice}")

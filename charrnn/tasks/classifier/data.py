@@ -60,12 +60,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a classifier is trained, validated and tested on. `labels` are those of training, in order."""
+    """What a classifier is trained, validated and tested on."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # of the training texts, in order
     train: list[Example]
     val: list[Example]
-    test: list[Example]
+    test: list[Example]  # none if no test was asked for
+    val_was_given: bool
+    multi_label: bool
 
 
 def read_examples(path: str, config: DataConfig, encoding: str, note: Note) -> list[Example]:
@@ -88,7 +90,12 @@ def read_examples(path: str, config: DataConfig, encoding: str, note: Note) -> l
 
 
 def prepare(
-    train: list[Example], val: list[Example] | None, test: list[Example] | None, config: DataConfig, seed: int, note: Note
+    train: list[Example],
+    val: list[Example] | None,
+    test: list[Example] | None,
+    config: DataConfig,
+    seed: int,
+    note: Note,
 ) -> Splits:
     """Look for what could spoil training or make its figures untrue, and split off a validation part if there is none.
 
@@ -105,6 +112,7 @@ def prepare(
         note(f"warning: {len(labels):,} labels for {_texts(len(train))}: is that the right column?")
     _note_look_alikes(labels, note)
     _note_conflicts(train, config, note)
+    val_was_given = val is not None
     if val is None:
         single = [label for label in labels if counts[label] == 1]
         if single:
@@ -119,9 +127,7 @@ def prepare(
         if not val:
             raise UsageError("no validation text has a label of training")
     if test is not None:
-        empty = sum(not example.text for example in test)
-        if empty:
-            note(f"warning: {_texts(empty, 'is', 'are')} empty in the test part, and counted like the others")
+        test = _without_gaps(test, config, "test", note)
         _note_straddling([*train, *val], test, "test", note)
         unknown = Counter(label for example in test for label in example.labels if label not in counts)
         if unknown:
@@ -130,7 +136,7 @@ def prepare(
                 f"warning: {_texts(number, 'has', 'have')} a label in the test part that training never saw "
                 f"({_some(list(unknown))}): counted as mistakes"
             )
-    return Splits(labels, train, val, test or [])
+    return Splits(labels, train, val, test or [], val_was_given, config.multi_label)
 
 
 def stratified_split(
@@ -183,7 +189,9 @@ def _read_file(source: Source, config: DataConfig, encoding: str, note: Note) ->
 def _read_folder(folder: Path, sources: Sequence[Source], encoding: str, note: Note) -> Iterator[Example]:
     files = [path for path in folder.rglob("[!.]*") if path.is_file()]
     if len(files) > len(sources):
-        note(f"warning: {folder}: {len(files) - len(sources):,} of {len(files):,} files are no {encoding} text: left out")
+        note(
+            f"warning: {folder}: {len(files) - len(sources):,} of {len(files):,} files are no {encoding} text: left out"
+        )
     lines = [source for source in sources if source.path.parent == folder.absolute()]
     for source in lines or sources:
         text = "".join(read_chunks(source, encoding))
@@ -200,7 +208,7 @@ def _labels(value: Any, config: DataConfig) -> tuple[str, ...]:
     if not isinstance(value, list):
         value = _cell(value)
         value = value.split(config.label_separator) if config.label_separator else [value]
-    cells = (" ".join(_cell(item).split()) for item in value)
+    cells = (" ".join(_cell(item).encode("utf-8", "replace").decode().split()) for item in value)
     return tuple(dict.fromkeys(cell for cell in cells if cell))
 
 
@@ -245,9 +253,7 @@ def _column(table: Table, asked: str | None, what: str) -> str | None:
     if asked.isdecimal() and 1 <= int(asked) <= len(table.columns):
         return table.columns[int(asked) - 1]
     there = ", ".join(table.columns)
-    raise UsageError(
-        f"{table.name}: no {what} column {asked!r}{nearest(asked, table.columns) or f': it has {there}'}"
-    )
+    raise UsageError(f"{table.name}: no {what} column {asked!r}{nearest(asked, table.columns) or f': it has {there}'}")
 
 
 def _recognised(table: Table, names: Sequence[str], other: str | None) -> str | None:

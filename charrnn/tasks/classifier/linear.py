@@ -41,6 +41,7 @@ class LinearConfig:
     max_words: int = 2  # n-grams of words, from one on
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
+    refit: bool = True  # once all is chosen: on what was split off for validation too
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_chars <= self.max_chars:

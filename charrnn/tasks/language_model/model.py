@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from charrnn.checkpoint import GENERATION_CONFIG, load_network, read_json
+from charrnn.checkpoint import GENERATION_CONFIG, load_network, read_config_of, read_json
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.generation.generator import TextState, read, write
 from charrnn.generation.sampling import SamplingConfig
@@ -87,9 +87,8 @@ class LanguageModel:
     def load(cls, directory: str | Path, device: str = "auto") -> LanguageModel:
         """The model in a directory. Raises UsageError if there is none, CharrnnError if it is damaged."""
         directory = Path(directory)
+        read_config_of("language_model", directory)
         network, vocab, config = load_network(directory, choose_device(device))
-        if config["model_type"] != "language_model":
-            raise UsageError(f"{directory}: a {config['model_type']} model, not a language model")
         path = directory / GENERATION_CONFIG
         try:
             sampling = from_mapping(SamplingConfig, read_json(path)) if path.exists() else SamplingConfig()
