@@ -96,7 +96,7 @@ def test_a_first_look_loads_nothing_heavy(code: str) -> None:
     assert loaded & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "corpus"])
+@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "classify", "corpus"])
 def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
     loaded = loaded_by(
         f"import sys; sys.argv = ['charrnn', '{command}', '--help']; from charrnn.cli import main; main()"
@@ -106,6 +106,8 @@ def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
 
 
 def test_reading_text_loads_no_torch() -> None:
-    loaded = loaded_by("from charrnn.text import corpora, dataset, download, lanes, reading, vocab")
+    loaded = loaded_by(
+        "from charrnn.text import batches, corpora, dataset, download, lanes, noise, reading, tables, vocab"
+    )
     assert "numpy" in loaded
     assert "torch" not in loaded

@@ -66,7 +66,7 @@ def classify(
             show = _as_json if as_json else _as_line
             _write(map(show, classifier.classify_lines(group, top)))
     if unreadable:
-        click.echo(f"warning: {unreadable:,} lines hold bytes that are not {encoding}", err=True)
+        click.echo(f"warning: lines with bytes that are not {encoding}: {unreadable:,}", err=True)
 
 
 def _lines(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[list[str]]:

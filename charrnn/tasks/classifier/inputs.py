@@ -52,7 +52,7 @@ def logits_of(network: ClassifierNetwork, encoded: Encoded, device: torch.device
     logits = torch.empty(len(encoded[0]), network.head.out_features)
     with torch.inference_mode(), autocast(device, precision):
         for indices in _batches(encoded):
-            logits[indices] = network(collate(encoded, indices, device)).cpu()
+            logits[indices] = network(collate(encoded, indices, device), WINDOW).cpu()
     return logits
 
 

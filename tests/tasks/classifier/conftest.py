@@ -23,7 +23,7 @@ WORDS = {
 FRAMES = ["the {} is here", "my {}, and so on", "one {} was good", "a {}"]
 
 
-def some_examples(number: int, seed: int = 0) -> list[Example]:
+def make_examples(number: int, seed: int = 0) -> list[Example]:
     draw = random.Random(seed)
     labels = [draw.choice(list(WORDS)) for _ in range(number)]
     return [
@@ -40,7 +40,13 @@ def write_tsv(path: Path, examples: list[Example]) -> Path:
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    return write_tsv(tmp_path / "train.tsv", some_examples(160))
+    return write_tsv(tmp_path / "train.tsv", make_examples(160))
+
+
+@pytest.fixture
+def some_examples() -> Callable[..., list[Example]]:
+    """`some_examples(number, seed)`."""
+    return make_examples
 
 
 Train = Callable[..., Classifier]
@@ -63,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHARRNN_CACHE", str(folder / "cache"))
-        train, test = write_tsv(folder / "a.tsv", some_examples(160)), write_tsv(folder / "b.tsv", some_examples(40, 1))
+        train, test = write_tsv(folder / "a.tsv", make_examples(160)), write_tsv(folder / "b.tsv", make_examples(40, 1))
         charrnn.train_classifier(train, folder / "model", test=test, **TINY | {"steps": 30})
     return folder / "model"
 

@@ -105,7 +105,9 @@ def test_labels_of_json_are_numbers_words_and_lists(tmp_path: Path) -> None:
         ("a.csv", 'text,labels\nt,"x, y"\nu,\n', ","),
     ],
 )
-def test_several_labels_are_read_when_they_are_meant(name: str, text: str, separator: str | None, tmp_path: Path) -> None:
+def test_several_labels_are_read_when_they_are_meant(
+    name: str, text: str, separator: str | None, tmp_path: Path
+) -> None:
     path = put(tmp_path / name, text)
     examples = read(path, multi_label=True, label_separator=separator)
     assert examples[0] == Example("t", ("x", "y"))
