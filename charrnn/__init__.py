@@ -4,7 +4,8 @@
     model.generate("Once", temperature=0.8)[0].text
     model.score("some text").bits_per_char
 
-`charrnn.train` makes such a model from text files. Everything is imported when first used.
+`charrnn.train` makes such a model from text files, `charrnn.train_classifier` one that labels texts, and
+`charrnn.TextClassifier` is the same as scikit-learn has it. Everything is imported when first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,23 @@ from typing import TYPE_CHECKING, Any
 from charrnn.errors import CharrnnError, UsageError
 
 if TYPE_CHECKING:
-    from charrnn.api import load, resume, train
+    from charrnn.api import TextClassifier, load, resume, resume_classifier, train, train_classifier
 
-__all__ = ["CharrnnError", "UsageError", "load", "resume", "train"]
+__all__ = [
+    "CharrnnError",
+    "TextClassifier",
+    "UsageError",
+    "load",
+    "resume",
+    "resume_classifier",
+    "train",
+    "train_classifier",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "resume", "train"):
+    if name in __all__:  # the errors are here already
         from charrnn import api
 
         return getattr(api, name)

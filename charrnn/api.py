@@ -1,4 +1,4 @@
-"""The package's front: `load`, `train`, `resume`."""
+"""The package's front: `load`, `train`, `resume`, and the same for classifiers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from charrnn import model_directory
 from charrnn.network.config import NetworkConfig
 from charrnn.settings import distribute, from_mapping
+from charrnn.tasks.classifier import training as classifier
+from charrnn.tasks.classifier.estimator import TextClassifier
+from charrnn.tasks.classifier.model import MODEL_TYPE, Classifier
+from charrnn.tasks.classifier.training import resume_classifier
 from charrnn.tasks.language_model import training as language_model
 from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.text.dataset import TextConfig
@@ -16,13 +21,16 @@ from charrnn.training.trainer import Report
 
 SETTINGS = (TextConfig, NetworkConfig, TrainingConfig)
 
+__all__ = ["TextClassifier", "load", "resume", "resume_classifier", "train", "train_classifier"]
 
-def load(directory: str | Path, device: str = "auto") -> LanguageModel:
-    """The model in a directory.
+
+def load(directory: str | Path, device: str = "auto") -> Any:
+    """The model in a directory: a `LanguageModel` or a `Classifier`.
 
     Raises UsageError if there is none, CharrnnError if it is damaged.
     """
-    return LanguageModel.load(directory, device)
+    model_type = model_directory.read_config(Path(directory))["model_type"]
+    return Classifier.load(directory, device) if model_type == MODEL_TYPE else LanguageModel.load(directory, device)
 
 
 def train(
@@ -62,3 +70,35 @@ def resume(
 ) -> LanguageModel:
     """Go on with an interrupted run exactly as if it had not been interrupted, and return the model."""
     return language_model.resume(output, files, encoding=encoding, report=report)
+
+
+def train_classifier(
+    train: str | Path,
+    output: str | Path = "classifier",
+    *,
+    val: str | Path | None = None,
+    test: str | Path | None = None,
+    model: str | Path | None = None,
+    encoding: str = "utf-8",
+    report: Report | None = None,
+    **settings: Any,
+) -> Classifier:
+    """Train a classifier on labelled texts into a new directory, and return it.
+
+    `train`, `val` and `test` are files (CSV, TSV, JSON lines, or lines `__label__x text`), or folders of one file or
+    one folder a label; without `val` a part of the training texts is split off. `model` is a language model to start
+    from. `settings` by name: `minutes=3`, `label_column="intent"`, `multi_label=True`, `balanced=True`, …
+
+    Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
+    with the run saved: `resume_classifier(output)` goes on.
+    """
+    return classifier.train_classifier(
+        str(train),
+        output,
+        val=None if val is None else str(val),
+        test=None if test is None else str(test),
+        model=model,
+        encoding=encoding,
+        report=report,
+        **classifier.configs(settings),
+    )

@@ -73,6 +73,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def read_config_of(model_type: str, directory: Path) -> dict[str, Any]:
+    """The `config.json` of a model of this type. Raises UsageError if the directory holds none."""
+    config = read_config(directory)
+    if config["model_type"] != model_type:
+        found, wanted = (name.replace("_", " ") for name in (config["model_type"], model_type))
+        raise UsageError(f"{directory}: holds a {found}, not a {wanted}")
+    return config
+
+
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     """Write `config.json`."""
     atomic_write(directory / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")

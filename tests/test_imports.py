@@ -96,7 +96,7 @@ def test_a_first_look_loads_nothing_heavy(code: str) -> None:
     assert loaded & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "corpus"])
+@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "classify", "corpus"])
 def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
     loaded = loaded_by(
         f"import sys; sys.argv = ['charrnn', '{command}', '--help']; from charrnn.cli import main; main()"
@@ -108,7 +108,7 @@ def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from charrnn.text import corpora, dataset, download, lanes, reading, vocab",
+        "from charrnn.text import batches, corpora, dataset, download, lanes, noise, reading, tables, vocab",
         "from charrnn.generation import novelty",
     ],
     ids=["text", "novelty"],

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a model on text.",
     "generate": "Write text with a model.",
     "evaluate": "Score a text under a model.",
+    "classify": "Label texts with a classifier.",
     "corpus": "List and get named corpora.",
 }
 
@@ -68,18 +69,24 @@ def charrnn() -> None:
     charrnn train book.txt -o model      a few minutes, on the GPU if there is one
     charrnn generate model -p "Once"     writes
     charrnn evaluate model other.txt     scores
+    charrnn classify model "a text"      labels, with a model that finetune_classifier made
     """
 
 
 def main() -> NoReturn:
-    """Run the command line; every error a user can meet is one line."""
+    """Run the command line."""
+    run(charrnn, "charrnn")
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """Run a command; every error a user can meet is one line."""
     # Threads that wait for each other spin before they sleep. By GNU OpenMP's default they spin so long that one
     # other busy program makes training twenty times slower; this short, waiting is as quick, and fair. It must be
     # set before torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        charrnn.main(prog_name="charrnn", standalone_mode=False)
+        command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         sys.exit(0)
     except CharrnnError as error:

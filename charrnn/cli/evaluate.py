@@ -47,11 +47,11 @@ def evaluate(
         raise UsageError("--dynamic-lr is a setting of --dynamic: give both")
     text = find_text(files, encoding)
 
-    from charrnn import api
     from charrnn.network.dynamic import DynamicConfig
+    from charrnn.tasks.language_model.model import LanguageModel
 
     config = DynamicConfig() if dynamic_lr is None else DynamicConfig(lr=dynamic_lr)
-    loaded = api.load(model, device)
+    loaded = LanguageModel.load(model, device)
     if per_line:
         for number, line_score in enumerate(loaded.score_lines(_lines(text.chunks())), start=1):
             click.echo(json.dumps({"line": number} | line_score.as_dict()))

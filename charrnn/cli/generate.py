@@ -132,12 +132,12 @@ def _generator(model: Path, weights: WeightType | None, device: str) -> Generato
     if device == "cpu":
         return Generator.load(model, weights or "bf16")
 
-    from charrnn import api
-
-    loaded = api.load(model, device)
     if weights is not None:
         raise UsageError("--weights is for the compiled network: leave --device out")
-    return loaded.generator
+
+    from charrnn.tasks.language_model.model import LanguageModel
+
+    return LanguageModel.load(model, device).generator
 
 
 def _print_samples(pieces: Iterable[Piece], beginnings: list[str], stream: bool) -> None:

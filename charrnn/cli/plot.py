@@ -1,12 +1,15 @@
-"""The loss curve of a run as a picture (matplotlib, the `plot` extra)."""
+"""The loss curve of a run, and a classifier's confusion matrix, as pictures (matplotlib, the `plot` extra)."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 
 from charrnn.errors import UsageError
+
+MOST_NUMBERS = 20  # labels up to which the cells of a confusion matrix hold their numbers
 
 
 def require_matplotlib() -> None:
@@ -32,5 +35,31 @@ def plot_run(model_directory: Path) -> Path:
     axes.grid(alpha=0.3)
     axes.legend()
     path = model_directory / "loss.png"
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def plot_confusion(report: Path) -> Path:
+    """Draw the confusion matrix in a classifier's `report.json`: of its test part, else of validation."""
+    from matplotlib.figure import Figure
+
+    parts = json.loads(report.read_text(encoding="utf-8"))
+    part = "test" if "test" in parts else "validation"
+    labels = [row["label"] for row in parts[part]["per_label"]]
+    counts = parts[part]["confusion"]
+    side = min(3 + 0.25 * len(labels), 30)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    shares = [[count / max(sum(row), 1) for count in row] for row in counts]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="said", ylabel="given", title=f"{part}: share of each label's texts")
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    if len(labels) <= MOST_NUMBERS:
+        for y, row in enumerate(counts):
+            for x, count in enumerate(row):
+                colour = "white" if shares[y][x] > 0.5 else "black"
+                axes.text(x, y, str(count), ha="center", va="center", color=colour, fontsize=8)
+    path = report.with_name("confusion.png")
     figure.savefig(path, dpi=120)
     return path

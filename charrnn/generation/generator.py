@@ -22,6 +22,7 @@ from charrnn.model_directory import (
     GENERATION_CONFIG,
     WEIGHTS,
     load_arrays,
+    read_config_of,
     read_json,
     read_model,
     save_arrays,
@@ -99,9 +100,8 @@ class Generator:
 
         Raises UsageError if there is none, CharrnnError if it is damaged.
         """
+        read_config_of("language_model", directory)
         saved = read_model(directory)
-        if saved.config["model_type"] != "language_model":
-            raise UsageError(f"{directory}: a {saved.config['model_type']} model, not a language model")
         try:
             stepper = CompiledStepper(saved.network, saved.weights, weight_type)
             if len(stepper.begin().logits[0]) != saved.vocab.seen_size + (len(saved.vocab) > saved.vocab.seen_size):

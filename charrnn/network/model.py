@@ -33,11 +33,11 @@ State = tuple[LayerState, ...]
 EXPECTED_HEAD_SCALE = 0.3  # of the softmax's weights beside a bias that knows the frequencies
 
 
-class Network(nn.Module):
-    """`logits, state = network(ids, state)`.
+class Encoder(nn.Module):
+    """Embedding → recurrent layers: what a network makes of the text so far.
 
-    Entries from `seen_size` on, which training never saw, share one embedding (zero) and one output (their
-    probability in equal parts), so they cost next to nothing and no input can crash the network.
+    Entries from `seen_size` on, which training never saw, share one embedding (zero), so they cost next to nothing
+    and no input can crash the network.
     """
 
     def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int) -> None:
@@ -52,21 +52,7 @@ class Network(nn.Module):
         self.embedding_dropout = SharedDropout()
         self.layers = nn.ModuleList(_make_layer(config) for _ in range(config.depth))
         self.norm = nn.Parameter(torch.ones(width)) if config.cell == "mingru" else None
-        self.head = nn.Linear(width, num_entries)
-        if config.tie_weights:
-            with torch.no_grad():
-                self.embedding.weight.mul_(width**-0.5)
-            self.head.weight = self.embedding.weight
         self.set_dropout(config.dropout or 0.0)
-
-    def expect(self, counts: npt.NDArray[np.integer]) -> None:
-        """Let the softmax begin at how often each entry occurs, counts (V,): so much need not be learned."""
-        with torch.no_grad():
-            frequencies = torch.ones(self.head.out_features)
-            frequencies[: self.seen_size] += torch.from_numpy(counts[: self.seen_size])
-            self.head.bias.copy_((frequencies / frequencies.sum()).log())
-            if self.head.weight is not self.embedding.weight:
-                self.head.weight.mul_(EXPECTED_HEAD_SCALE)
 
     def set_dropout(self, rate: float) -> None:
         """Set the dropout of the embedding and of all layers."""
@@ -79,9 +65,13 @@ class Network(nn.Module):
         """The state before any text."""
         return tuple(cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers)
 
-    def features(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Ids (T, B) and a state to the last layer's outputs (T, B, D) and the next state."""
-        x = self.embedding_dropout(self.embedding(ids.clamp(max=self.embedding.num_embeddings - 1)))
+    def embed(self, ids: Tensor) -> Tensor:
+        """Ids (T, B) to their embeddings (T, B, D)."""
+        return cast(Tensor, self.embedding(ids.clamp(max=self.embedding.num_embeddings - 1)))
+
+    def read(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Embeddings (T, B, D) and a state to the last layer's outputs (T, B, D) and the next state."""
+        x = self.embedding_dropout(x)
         next_state = []
         for layer, layer_state in zip(self.layers, state, strict=True):
             x, layer_state = layer(x, layer_state)
@@ -89,6 +79,38 @@ class Network(nn.Module):
         if self.norm is not None:
             x = norm(x, self.norm, product_dtype(x.device))
         return x, tuple(next_state)
+
+    def features(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Ids (T, B) and a state to the last layer's outputs (T, B, D) and the next state."""
+        return self.read(self.embed(ids), state)
+
+    def num_parameters(self) -> int:
+        """All trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class Network(Encoder):
+    """`logits, state = network(ids, state)`: an encoder and a softmax.
+
+    Entries that training never saw have one output, their probability in equal parts.
+    """
+
+    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int) -> None:
+        super().__init__(config, vocab_size, seen_size)
+        self.head = nn.Linear(config.width, self.embedding.num_embeddings)
+        if config.tie_weights:
+            with torch.no_grad():
+                self.embedding.weight.mul_(config.width**-0.5)
+            self.head.weight = self.embedding.weight
+
+    def expect(self, counts: npt.NDArray[np.integer]) -> None:
+        """Let the softmax begin at how often each entry occurs, counts (V,): so much need not be learned."""
+        with torch.no_grad():
+            frequencies = torch.ones(self.head.out_features)
+            frequencies[: self.seen_size] += torch.from_numpy(counts[: self.seen_size])
+            self.head.bias.copy_((frequencies / frequencies.sum()).log())
+            if self.head.weight is not self.embedding.weight:
+                self.head.weight.mul_(EXPECTED_HEAD_SCALE)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Ids (T, B) and a state to logits (T, B, O) of the next entries, and the next state."""
@@ -102,10 +124,6 @@ class Network(nn.Module):
         if self.num_unseen > 1:
             nats = nats + (flat >= self.seen_size) * math.log(self.num_unseen)
         return nats.view_as(targets)
-
-    def num_parameters(self) -> int:
-        """All trained numbers."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 def detach(state: State) -> State:

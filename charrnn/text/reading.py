@@ -239,11 +239,28 @@ def _not_text(source: Source, encoding: str, position: int) -> UsageError:
     # Whole lines only: half a character at the cut would rule the right encoding out. Plain ASCII tells nothing.
     lines = sample.split(b"\n")[position > SAMPLE_BYTES // 2 : -1]
     lines = [line for line in lines if not line.isascii()]
+    odd = [line for line in lines if not _decodes(line, encoding)]
+    mixed = codecs.lookup(encoding).name == "utf-8" and len(lines) > 2 * len(odd) > 0
+    lines = odd if mixed else lines
     others = [name for name in ("utf_8", *COMMON_ENCODINGS) if codecs.lookup(name) != codecs.lookup(encoding)]
     matches = from_bytes(b"\n".join(lines) or sample, cp_isolation=others)
     best = matches.best()
+    if mixed:
+        guess = f", probably from {_western_first(best, matches)}" if best else ""
+        return UsageError(
+            f"{source.name}: byte {position} is not {encoding}; other lines are, so the file mixes encodings: convert "
+            f"its odd lines to UTF-8{guess}"
+        )
     advice = f"try --encoding {_western_first(best, matches)}" if best else "is it a text file?"
     return UsageError(f"{source.name}: byte {position} is not {encoding}; {advice}")
+
+
+def _decodes(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeError:
+        return False
+    return True
 
 
 def _western_first(best: CharsetMatch, matches: CharsetMatches) -> str:

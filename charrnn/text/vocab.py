@@ -97,6 +97,13 @@ class Vocab:
         blocks = [text[i : i + BLOCK_CHARS] for i in range(0, len(text), BLOCK_CHARS)]
         return np.concatenate([np.empty(0, dtype=self.dtype), *map(self._encode_block, blocks)])
 
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
+        """Ids of many short texts."""
+        if self.kind != "subword":
+            return list(map(self.encode, texts))
+        encoded = self.tokenizer.encode_batch_fast(list(map(_without_surrogates, texts)))
+        return [np.array(encoding.ids, dtype=self.dtype) for encoding in encoded]
+
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[Ids]:
         """Ids of a long text given in chunks; joined, they are the ids of the joined text.
 

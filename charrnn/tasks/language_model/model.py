@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from charrnn.checkpoint import load_network, network_tensors
-from charrnn.errors import UsageError
 from charrnn.generation.generator import Generator, Piece, Sample, TextState, fingerprint, read_sampling
 from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.generation.stepper import CompiledStepper, Stepper
+from charrnn.model_directory import read_config_of
 from charrnn.network.device import choose_device
 from charrnn.network.dynamic import DynamicConfig, score_dynamic
 from charrnn.network.evaluation import score_stream
@@ -81,9 +81,8 @@ class LanguageModel:
     def load(cls, directory: str | Path, device: str = "auto") -> LanguageModel:
         """The model in a directory. Raises UsageError if there is none, CharrnnError if it is damaged."""
         directory = Path(directory)
+        read_config_of("language_model", directory)
         network, vocab, config = load_network(directory, choose_device(device))
-        if config["model_type"] != "language_model":
-            raise UsageError(f"{directory}: a {config['model_type']} model, not a language model")
         return cls(network, vocab, read_sampling(directory), config)
 
     @cached_property

@@ -31,14 +31,14 @@ from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, sp
 from charrnn.text.reading import Source, Text, find_text
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
-from charrnn.training.trainer import STATE, Report, Trainer
+from charrnn.training.directory import RUN, refuse_occupied, require_run
+from charrnn.training.trainer import Report, Trainer
 
 DEFAULT_CORPUS = "python-docs"
 FINAL_CHARS = 250_000  # of the validation text, scored when training has ended: recurrent cells read it one by one
 FINAL_METHOD = "each character scored once with carried state"
 SAMPLE_CHARS = 120
 SAMPLE_TEMPERATURES = (0.5, 0.8)
-RUN = "run.json"
 FINE_TUNE_LR_SHARE = 0.3
 FREQUENCY_TOKENS = 1 << 24  # of the training text, counted before training
 
@@ -66,11 +66,10 @@ class Run:
     @classmethod
     def read(cls, directory: Path) -> Run:
         """The run in a model directory. Raises UsageError if there is none to resume."""
+        require_run(directory)
         path = directory / "training" / RUN
-        if not path.exists() or not (directory / "training" / STATE).exists():
-            raise UsageError(f"{directory}: no run to resume here: leave --resume out to start one")
         values = model_directory.read_json(path)
-        config = model_directory.read_config(directory)
+        config = model_directory.read_config_of("language_model", directory)
         try:
             return cls(
                 train=_split_from(values["train"]),
@@ -105,7 +104,7 @@ def train(
     """
     report = report or Report()
     output = Path(output)
-    _refuse_occupied(output)
+    refuse_occupied(output)
     base = LanguageModel.load(init_from, device="cpu") if init_from is not None else None
     text, network, training = text or TextConfig(), network or NetworkConfig(), training or TrainingConfig()
     if training.minutes is training.steps is training.epochs is None:
@@ -340,24 +339,6 @@ def _settings_of_base(
         if field.name != "dropout" and asked != field.default and asked != getattr(shape, field.name):
             raise UsageError(f"--init-from keeps the network of that model: leave {field.name} out")
     return replace(text, vocab=text.vocab or base.vocab.kind), replace(shape, dropout=network.dropout)
-
-
-def _refuse_occupied(output: Path) -> None:
-    """Never write into a directory that holds a model, a run, or anything else."""
-    existing = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise UsageError(f"{existing}: is a file; -o takes a directory")
-    if existing != output:
-        return
-    if (output / "training" / STATE).exists():
-        raise UsageError(f"{output}: already holds a run: add --resume to go on with it, or choose another -o")
-    if (output / model_directory.CONFIG).exists() and (output / model_directory.WEIGHTS).exists():
-        raise UsageError(f"{output}: already holds a model: choose another -o")
-    ours = {"training"}
-    if (output / "training" / RUN).exists():  # of a run that was killed before it saved anything
-        ours |= {model_directory.CONFIG, model_directory.TOKENIZER, model_directory.GENERATION_CONFIG}
-    if any(entry.name not in ours and not entry.match(".*.partial") for entry in output.iterdir()):
-        raise UsageError(f"{output}: is not empty and holds no model: choose a new directory")
 
 
 def _split_from(values: dict[str, Any]) -> Split:

@@ -1,0 +1,1 @@
+"""Classification of short texts: train on labelled texts, label others."""

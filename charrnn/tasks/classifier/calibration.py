@@ -1,0 +1,78 @@
+"""From scores to probabilities that mean what they say.
+
+The network's logits and the linear model's scores are added, each times a weight fitted on validation texts
+(its inverse temperature, Guo et al. 2017; together they are a product of experts).
+
+Shapes: N texts, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BINS = 15
+PRIOR = 0.1  # nats in all that a weight of e or 1/e costs: what bounds them where validation has no mistakes
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How much each model says."""
+
+    network: float = 1.0
+    linear: float = 0.0
+    bias: float = 0.0  # with several labels a text
+
+    def logits(self, network: Tensor, linear: Tensor) -> Tensor:
+        """(N, C) of each → (N, C)."""
+        return self.network * network + self.linear * linear + self.bias
+
+
+def probabilities(logits: Tensor, multi_label: bool) -> Tensor:
+    """(N, C) → (N, C): shares of one, or with several labels a text each on its own."""
+    return logits.sigmoid() if multi_label else logits.softmax(-1)
+
+
+def nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over texts: targets (N,) are classes, or (N, C) zeros and ones, whose nats are added up."""
+    if targets.dim() == 1:
+        return F.cross_entropy(logits, targets)
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").sum(-1).mean()
+
+
+def fit_blend(network: Tensor, linear: Tensor, targets: Tensor) -> Blend:
+    """The weights that make validation texts likeliest: (N, C) of each model, targets as in `nats`."""
+    network, linear = network.double(), linear.double()
+    logs = torch.zeros(2, dtype=torch.double, requires_grad=True)
+    bias = torch.zeros(1, dtype=torch.double, requires_grad=targets.dim() > 1)
+    optimizer = torch.optim.LBFGS([logs, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        weights = logs.exp()
+        prior = PRIOR / len(targets) * logs.square().sum()
+        value = nats(weights[0] * network + weights[1] * linear + bias, targets) + prior
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+    weights = logs.detach().exp().tolist()
+    return Blend(weights[0], weights[1], bias.item())
+
+
+def calibrated_nats(logits: Tensor, targets: Tensor) -> float:
+    """`nats` at the best of some temperatures: how much is known, however boldly it is said."""
+    scales = torch.linspace(math.log(0.1), math.log(3), 25).exp().tolist()
+    return min(nats(scale * logits, targets).item() for scale in scales)
+
+
+def expected_calibration_error(confidence: Tensor, correct: Tensor) -> float:
+    """Mean distance between what is said, (N,) from 0 to 1, and what is true, (N,), over bins of like confidence."""
+    bins = (confidence * BINS).long().clamp(max=BINS - 1)
+    gaps = torch.zeros(BINS, dtype=torch.double).index_add(0, bins, (correct.double() - confidence.double()))
+    return gaps.abs().sum().item() / max(len(confidence), 1)

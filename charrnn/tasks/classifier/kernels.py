@@ -1,0 +1,179 @@
+"""Compiled kernels of the linear model: counting hashed n-grams, and training a support vector machine.
+
+Texts are UTF-32 code points, joined: text i is points[starts[i]:starts[i + 1]], its words parted by single spaces,
+with a space at either end. N-grams of characters lie within a word and the spaces around it; n-grams of words are
+runs of words. The lowest bit of a bucket tells them apart: 0 characters, 1 words.
+
+Shapes: N texts, K buckets, F features (buckets that are in use), C classes.
+"""
+
+import numpy as np
+from numba import njit, prange, uint64
+
+SPACE = 32
+MULTIPLIER = uint64(0x9E3779B97F4A7C15)
+
+
+@njit(inline="always")
+def _mix(state, value):
+    state = (state ^ uint64(value)) * MULTIPLIER
+    return state ^ (state >> uint64(29))
+
+
+@njit(inline="always")
+def _bucket(state, is_word, num_buckets):
+    """A number below `num_buckets`, a power of two, odd for n-grams of words."""
+    return ((state >> uint64(32)) & uint64(num_buckets - 1)) & ~uint64(1) | uint64(is_word)
+
+
+@njit(cache=True)
+def _fill_buckets(text, char_lengths, word_lengths, num_buckets, out):
+    """Write the bucket of every n-gram of a text to `out`, which grows with it; returns how many there are."""
+    count = 0
+    size = len(text)
+    word_start = 0
+    while word_start < size - 1:  # at the space before a word
+        word_end = word_start + 1
+        while text[word_end] != SPACE:
+            word_end += 1
+        for start in range(word_start, word_end):
+            state = MULTIPLIER
+            for end in range(start, min(word_end + 1, start + char_lengths[1])):
+                state = _mix(state, text[end])
+                if end - start + 1 >= char_lengths[0]:
+                    out[count] = _bucket(state, 0, num_buckets)
+                    count += 1
+        state = uint64(1)
+        words = 0
+        for end in range(word_start + 1, size):
+            state = _mix(state, text[end])
+            if text[end] == SPACE:
+                words += 1
+                if words >= word_lengths[0]:
+                    out[count] = _bucket(state, 1, num_buckets)
+                    count += 1
+                if words == word_lengths[1]:
+                    break
+        word_start = word_end
+    return count
+
+
+@njit(cache=True)
+def document_counts(points, starts, char_lengths, word_lengths, num_buckets):
+    """In how many texts each bucket occurs: (K,)."""
+    counts = np.zeros(num_buckets, np.int32)
+    last_text = np.full(num_buckets, -1, np.int32)
+    for i in range(len(starts) - 1):
+        text = points[starts[i] : starts[i + 1]]
+        buckets = np.empty(len(text) * (char_lengths[1] + word_lengths[1]), np.int64)
+        for k in range(_fill_buckets(text, char_lengths, word_lengths, num_buckets, buckets)):
+            bucket = buckets[k]
+            if last_text[bucket] != i:
+                last_text[bucket] = i
+                counts[bucket] += 1
+    return counts
+
+
+@njit(cache=True)
+def feature_values(points, starts, char_lengths, word_lengths, feature_of, is_word, idf):
+    """Weighted features of all texts, sparse: offsets (N + 1,), features (…,) and values (…,) of text after text.
+
+    feature_of (K,) gives the feature of a bucket, or −1; is_word (F,), idf (F,). A value is (1 + ln count)·idf, and
+    a text's values over characters have norm 1, and so have those over words.
+    """
+    offsets = np.zeros(len(starts), np.int64)
+    features = np.empty(1024, np.int32)
+    values = np.empty(1024, np.float32)
+    counts = np.zeros(len(idf), np.int32)
+    total = 0
+    for i in range(len(starts) - 1):
+        text = points[starts[i] : starts[i + 1]]
+        buckets = np.empty(len(text) * (char_lengths[1] + word_lengths[1]), np.int64)
+        found = _fill_buckets(text, char_lengths, word_lengths, len(feature_of), buckets)
+        if total + found > len(features):
+            features = np.concatenate((features, np.empty(total + found, np.int32)))
+            values = np.concatenate((values, np.empty(len(features) - len(values), np.float32)))
+        begin = total
+        for k in range(found):
+            feature = feature_of[buckets[k]]
+            if feature >= 0:
+                if counts[feature] == 0:
+                    features[total] = feature
+                    total += 1
+                counts[feature] += 1
+        squares = np.zeros(2)
+        for k in range(begin, total):
+            feature = features[k]
+            value = (1 + np.log(counts[feature])) * idf[feature]
+            counts[feature] = 0
+            values[k] = value
+            squares[is_word[feature]] += value * value
+        for k in range(begin, total):
+            values[k] /= np.sqrt(squares[is_word[features[k]]])
+        offsets[i + 1] = total
+    return offsets, features[:total], values[:total]
+
+
+@njit(cache=True, parallel=True)
+def train_svm(offsets, features, values, belongs, cost, own_costs, num_features, epochs, tolerance, seed):
+    """Linear machines, one class against all others, by dual coordinate descent (Hsieh et al. 2008, algorithm 3).
+
+    Each minimizes |w|²/2 + Σ cost·max(0, 1 − y·wx)², with the cost of own_costs (C,) for texts of the class itself.
+    belongs (C, N) tells each text's classes. A last feature, always 1, makes for the bias. Returns weights (C, F + 1).
+    """
+    num_classes, num_texts = belongs.shape
+    weights = np.zeros((num_classes, num_features + 1), np.float32)
+    squares = np.ones(num_texts)
+    for i in range(num_texts):
+        for k in range(offsets[i], offsets[i + 1]):
+            squares[i] += values[k] * values[k]
+    for c in prange(num_classes):
+        costs = np.where(belongs[c], own_costs[c], cost)
+        _train_one(offsets, features, values, belongs[c], costs, squares, weights[c], epochs, tolerance, seed)
+    return weights
+
+
+@njit(cache=True)
+def _train_one(offsets, features, values, belongs, costs, squares, weights, epochs, tolerance, seed):
+    """Fill `weights` (F + 1,). Texts that will surely stay without effect are left aside until the end."""
+    np.random.seed(seed)
+    num_texts = len(belongs)
+    duals = np.zeros(num_texts)
+    active = np.arange(num_texts)
+    size = num_texts
+    limit = np.inf
+    for _ in range(epochs):
+        np.random.shuffle(active[:size])
+        highest, lowest = -np.inf, np.inf
+        place = 0
+        while place < size:
+            i = active[place]
+            sign = 1.0 if belongs[i] else -1.0
+            margin = weights[-1]
+            for k in range(offsets[i], offsets[i + 1]):
+                margin += weights[features[k]] * values[k]
+            diagonal = 0.5 / costs[i]
+            gradient = sign * margin - 1 + diagonal * duals[i]
+            if duals[i] == 0 and gradient > 0:
+                if gradient > limit:
+                    size -= 1
+                    active[place], active[size] = active[size], active[place]
+                    continue
+                lowest = min(lowest, 0.0)
+                highest = max(highest, 0.0)
+            else:
+                highest = max(highest, gradient)
+                lowest = min(lowest, gradient)
+                before = duals[i]
+                duals[i] = max(before - gradient / (squares[i] + diagonal), 0.0)
+                step = (duals[i] - before) * sign
+                weights[-1] += step
+                for k in range(offsets[i], offsets[i + 1]):
+                    weights[features[k]] += step * values[k]
+            place += 1
+        if highest - lowest < tolerance:
+            if size == num_texts:
+                break
+            size, limit = num_texts, np.inf
+        else:
+            limit = highest if highest > 0 else np.inf

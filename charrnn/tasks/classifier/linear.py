@@ -1,0 +1,139 @@
+"""A linear support vector machine over n-grams of words and characters: what a text says, whatever its order.
+
+N-grams are hashed into buckets; those that training texts hold become features, weighted by term frequency times
+inverse document frequency. One machine a class tells it from all others.
+
+Shapes: N texts, F features, C classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from charrnn.errors import UsageError
+from charrnn.tasks.classifier import kernels
+
+NUM_BUCKETS = 1 << 22
+MAX_FEATURES = 1 << 18
+MAX_WEIGHTS = 1 << 24  # F·C at most: many classes leave room for fewer features
+MAX_VISITS = 1e10  # of features while training: very many texts of very many classes get fewer epochs
+MAX_EPOCHS = 50
+TOKEN = re.compile(r"\w+|[^\w\s]")
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """What the linear model looks at, and how freely it fits."""
+
+    min_chars: int = 1  # n-grams of characters, within words
+    max_chars: int = 5
+    max_words: int = 2  # n-grams of words, from one on
+    min_texts: int = 1  # of training in which a feature occurs
+    svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
+    refit: bool = True  # once all is chosen: on what was split off for validation too
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_chars <= self.max_chars:
+            raise UsageError(f"min_chars must lie between 1 and max_chars, not {self.min_chars}")
+        if self.max_words < 1 or self.min_texts < 1:
+            raise UsageError("max_words and min_texts must be at least 1")
+        if not self.svm_cost > 0:
+            raise UsageError(f"svm_cost must be above 0, not {self.svm_cost}")
+
+
+class LinearModel:
+    """`scores(texts)`: (N, C), the higher the likelier."""
+
+    def __init__(self, config: LinearConfig, buckets: Array, idf: Array, weight: Tensor, bias: Tensor) -> None:
+        """buckets (F,), idf (F,), weight (F, C) and bias (C,)."""
+        self.config = config
+        self.buckets, self.idf = buckets, idf
+        self.weight, self.bias = weight, bias
+        self.feature_of = np.full(NUM_BUCKETS, -1, dtype=np.int32)
+        self.feature_of[buckets] = np.arange(len(buckets), dtype=np.int32)
+
+    @classmethod
+    def fit(
+        cls, texts: Sequence[str], belongs: Array, config: LinearConfig, *, balanced: bool = False, seed: int = 0
+    ) -> LinearModel:
+        """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
+        num_classes = belongs.shape[1]
+        counts = kernels.document_counts(*_code_points(texts), *_lengths(config), NUM_BUCKETS)
+        found = np.flatnonzero(counts >= config.min_texts)
+        limit = min(MAX_FEATURES, MAX_WEIGHTS // num_classes)
+        buckets = np.sort(found[np.argsort(-counts[found], kind="stable")[:limit]])
+        idf = (np.log((1 + len(texts)) / (1 + counts[buckets])) + 1).astype(np.float32)
+        empty = torch.zeros(len(buckets), num_classes)
+        model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes))
+        offsets, features, values = model._features(texts)
+        epochs = int(np.clip(MAX_VISITS / (len(features) * num_classes + 1), 3, MAX_EPOCHS))
+        share = belongs.mean(0).clip(1 / len(texts))
+        own_costs = config.svm_cost / (num_classes * share) if balanced else np.full(num_classes, config.svm_cost)
+        weights = kernels.train_svm(
+            *(offsets, features, values, np.ascontiguousarray(belongs.T), config.svm_cost, own_costs.astype(float)),
+            *(len(buckets), epochs, 0.01, seed),
+        )
+        # Half precision, as it is saved, so that a model gives the same after loading.
+        weight = torch.from_numpy(weights[:, :-1]).half().float().T.contiguous()
+        return cls(config, model.buckets, idf, weight, torch.from_numpy(weights[:, -1].copy()))
+
+    def scores(self, texts: Sequence[str]) -> Tensor:
+        """Distance of each text from the border of each class: (N, C), positive inside."""
+        offsets, features, values = map(torch.from_numpy, self._features(texts))
+        sums = F.embedding_bag(
+            features.long(),
+            self.weight,
+            offsets,
+            mode="sum",
+            per_sample_weights=values,
+            include_last_offset=True,
+        )
+        return sums + self.bias
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is saved of it, by name."""
+        return {
+            "buckets": torch.from_numpy(self.buckets),
+            "idf": torch.from_numpy(self.idf),
+            "weight": self.weight.half(),
+            "bias": self.bias,
+        }
+
+    @classmethod
+    def from_tensors(cls, config: LinearConfig, tensors: dict[str, Tensor]) -> LinearModel:
+        """What `tensors` gave. Raises KeyError or ValueError if it is not whole."""
+        buckets, idf, weight, bias = (tensors[name] for name in ("buckets", "idf", "weight", "bias"))
+        if not len(buckets) == len(idf) == len(weight) or weight.shape[1:] != bias.shape:
+            raise ValueError("the parts of the linear model do not fit each other")
+        if len(buckets) and not 0 <= int(buckets.min()) <= int(buckets.max()) < NUM_BUCKETS:
+            raise ValueError("the linear model has buckets out of range")
+        return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias)
+
+    def _features(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
+        is_word = (self.buckets & 1).astype(np.int64)
+        return kernels.feature_values(  # type: ignore[no-any-return]
+            *_code_points(texts), *_lengths(self.config), self.feature_of, is_word, self.idf
+        )
+
+
+def _code_points(texts: Sequence[str]) -> tuple[Array, Array]:
+    """What the kernels read: code points of all texts, and where each starts. Case is left out."""
+    parts = [f" {' '.join([*TOKEN.findall(text.lower()), ''])}" for text in texts]
+    starts = np.cumsum([0, *map(len, parts)])
+    data = "".join(parts).encode("utf-32-le", errors="surrogatepass")
+    return np.frombuffer(data, dtype=np.uint32), starts
+
+
+def _lengths(config: LinearConfig) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (config.min_chars, config.max_chars), (1, config.max_words)

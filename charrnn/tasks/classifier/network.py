@@ -1,0 +1,182 @@
+"""The network: views of a text, each read in both directions and pooled, then one linear layer.
+
+A view is the text as characters or as subwords. The two directions know nothing of each other until they are pooled,
+so each can be trained as a language model, and the forward one can start from any.
+
+Shapes: T time, B batch, D width of a view, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from charrnn.errors import UsageError
+from charrnn.network.config import CELLS, Cell, NetworkConfig
+from charrnn.network.model import Encoder
+
+Views = Literal["both", "char", "subword"]
+ViewName = Literal["char", "subword"]
+WINDOW = 4096  # ids of one text read at once; a longer one is read in pieces
+
+Inputs = Sequence[tuple[Tensor, Tensor]]  # of each view: ids (T, B) padded at the end, and lengths (B,)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """What a classifier's network is made of."""
+
+    views: Views = "both"
+    cell: Cell = "mingru"
+    char_width: int = 128
+    char_layers: int = 2
+    subword_width: int = 192
+    subword_layers: int = 3
+    subword_vocab_size: int = 4000  # most entries
+    dropout: float = 0.2  # of the layers
+    pooled_dropout: float = 0.4
+    token_dropout: float = 0.1  # share of characters and subwords hidden while training
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("views", self.views, get_args(Views)), ("cell", self.cell, CELLS)):
+            if value not in choices:
+                raise UsageError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
+        for name in ("char_width", "char_layers", "subword_width", "subword_layers"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("dropout", "pooled_dropout", "token_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+
+    @property
+    def view_names(self) -> tuple[ViewName, ...]:
+        """The views in order."""
+        return ("char", "subword") if self.views == "both" else (self.views,)
+
+    def encoder(self, view: ViewName) -> NetworkConfig:
+        """What the encoders of a view are made of."""
+        shape = (self.char_width, self.char_layers) if view == "char" else (self.subword_width, self.subword_layers)
+        return NetworkConfig(cell=self.cell, hidden_size=shape[0], num_layers=shape[1], dropout=self.dropout)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What pooling knows of a stretch of text; two stretches give that of both. It holds no trace of their lengths."""
+
+    log_weight: Tensor  # (B,), log of the sum of e^score
+    mean: Tensor  # (B, 2·D), weighted by e^score
+    highest: Tensor  # (B, 2·D)
+
+    def join(self, other: Pooled) -> Pooled:
+        """That of both stretches."""
+        log_weight = torch.logaddexp(self.log_weight, other.log_weight)
+        ours, theirs = ((part.log_weight - log_weight).exp()[:, None] for part in (self, other))
+        return Pooled(log_weight, ours * self.mean + theirs * other.mean, torch.maximum(self.highest, other.highest))
+
+
+class View(nn.Module):
+    """One view of texts: an embedding, and an encoder for each direction."""
+
+    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int, token_dropout: float) -> None:
+        super().__init__()
+        self.forwards = Encoder(config, vocab_size, seen_size)
+        self.backwards = Encoder(config, vocab_size, seen_size)
+        self.backwards.embedding = self.forwards.embedding
+        self.token_dropout = token_dropout
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Ids (T, B) padded at the end and lengths (B,) → features (T, B, 2·D).
+
+        At each place, the first half is what the forward encoder has read up to it, the second what the backward
+        encoder has read back to it. Past a text's end they mean nothing.
+        """
+        x = self.forwards.embed(ids)
+        if self.training and self.token_dropout:
+            x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout)
+        there, _ = self.forwards.read(x, self.forwards.initial_state(ids.shape[1]))
+        back, _ = self.backwards.read(reverse(x, lengths), self.backwards.initial_state(ids.shape[1]))
+        return torch.cat([there.float(), reverse(back.float(), lengths)], dim=-1)
+
+    def windows(self, ids: Tensor, size: int) -> Iterator[Tensor]:
+        """The same features of one long text (T, 1), a window (`size`, 1, 2·D) at a time, in bounded memory.
+
+        First the text is read back from its end, keeping only the state with which each window is entered; then
+        forward, where each window is read in both directions.
+        """
+        windows = torch.split(ids, size)
+        state = self.backwards.initial_state(1)
+        entered = [state]
+        for window in reversed(windows[1:]):
+            _, state = self.backwards.read(self.forwards.embed(window.flip(0)), state)
+            entered.append(state)
+        state = self.forwards.initial_state(1)
+        for window, back_state in zip(windows, reversed(entered), strict=True):
+            x = self.forwards.embed(window)
+            there, state = self.forwards.read(x, state)
+            back, _ = self.backwards.read(x.flip(0), back_state)
+            yield torch.cat([there.float(), back.float().flip(0)], dim=-1)
+
+
+class Pooling(nn.Module):
+    """Attention and maximum over time."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.Linear(width, 1)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Pooled:
+        """Features (T, B, 2·D), of which those past a text's length (B,) do not count."""
+        past = torch.arange(len(features), device=features.device)[:, None] >= lengths
+        scores = self.attention(features).float().squeeze(-1).masked_fill(past, -torch.inf)
+        mean = torch.einsum("tb,tbd->bd", scores.softmax(0), features)
+        highest = features.masked_fill(past[..., None], -torch.inf).amax(0)
+        return Pooled(scores.logsumexp(0), mean, highest)
+
+
+class ClassifierNetwork(nn.Module):
+    """`logits = network(inputs)`."""
+
+    def __init__(self, config: ClassifierConfig, sizes: Mapping[ViewName, tuple[int, int]], num_classes: int) -> None:
+        """`sizes`: of each view's vocabulary, all entries and those seen in training."""
+        super().__init__()
+        self.config = config
+        encoders = {name: config.encoder(name) for name in config.view_names}
+        self.views = nn.ModuleDict(
+            {name: View(encoder, *sizes[name], config.token_dropout) for name, encoder in encoders.items()}
+        )
+        self.poolings = nn.ModuleDict({name: Pooling(2 * encoder.width) for name, encoder in encoders.items()})
+        self.dropout = nn.Dropout(config.pooled_dropout)
+        self.head = nn.Linear(4 * sum(encoder.width for encoder in encoders.values()), num_classes)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, inputs: Inputs, window: int = WINDOW) -> Tensor:
+        """Of each view, ids (T, B) padded at the end and lengths (B,) → logits (B, C). Padding has no effect.
+
+        A text longer than a window must be alone (B = 1): it is read in windows.
+        """
+        pooled = []
+        for name, (ids, lengths) in zip(self.views, inputs, strict=True):
+            view, pooling = cast(View, self.views[name]), self.poolings[name]
+            if len(ids) <= window:
+                total = pooling(view(ids, lengths), lengths)
+            else:
+                parts = (pooling(part, lengths.new_tensor([len(part)])) for part in view.windows(ids, window))
+                total = reduce(Pooled.join, parts)
+            pooled += [total.mean, total.highest]
+        return cast(Tensor, self.head(self.dropout(torch.cat(pooled, dim=-1)))).float()
+
+    def num_parameters(self) -> int:
+        """All trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def reverse(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (T, B, …) with the first `lengths` (B,) of each lane in reverse order; what is past them stays."""
+    times = torch.arange(len(x), device=x.device)[:, None]
+    places = torch.where(times < lengths, lengths - 1 - times, times)
+    return x.gather(0, places.view(*places.shape, *[1] * (x.dim() - 2)).expand_as(x))

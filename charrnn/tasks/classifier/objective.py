@@ -1,0 +1,259 @@
+"""What the network is trained on: first to read the task's texts, then to tell their labels.
+
+Shapes: T time, B batch, D width of a view, N texts, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from charrnn.errors import UsageError
+from charrnn.network.device import autocast
+from charrnn.tasks.classifier.calibration import calibrated_nats
+from charrnn.tasks.classifier.inputs import MAX_TOKENS, collate, encode, logits_of
+from charrnn.tasks.classifier.network import ClassifierNetwork, Inputs, View, ViewName
+from charrnn.text.batches import ShuffledBatches, by_length
+from charrnn.text.noise import add_noise
+from charrnn.text.vocab import Vocab
+from charrnn.training.trainer import Units
+
+LETTER_TEXTS = 1000  # training texts whose characters stand for wrong ones
+MAX_POSITIVE_WEIGHT = 20.0  # of a rare label's texts, with several labels a text
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """How training texts are varied, and what counts as a mistake."""
+
+    balanced: bool = False  # every class counts the same, however few its texts
+    label_smoothing: float = 0.05
+    noisy_texts: float = 0.3  # share of training texts with typing mistakes
+    noise: float = 0.15  # largest share of their characters that is changed
+    recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
+    averaging: float | None = 0.99  # of weights over steps: what each keeps of the mean before it; None: the last
+    pretraining: float | None = 0.25  # share of the budget in which the encoders learn to read the texts
+
+    def __post_init__(self) -> None:
+        for name in ("label_smoothing", "noisy_texts", "noise", "recased_texts", "averaging", "pretraining"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"{name} must lie in [0, 1), not {value}")
+
+
+class TextBatches:
+    """Training texts in batches of like length, varied at random; its place in them is a value."""
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        vocabs: Mapping[ViewName, Vocab],
+        config: ObjectiveConfig,
+        *,
+        batch_size: int,
+        max_chars: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Of a text longer than `max_chars`, each pass reads another part."""
+        self.texts = texts
+        self.vocabs = vocabs
+        self.config = config
+        self.max_chars = max_chars
+        self.device = device
+        self.seed = seed
+        lengths = np.array([min(len(text), max_chars) for text in texts])
+        self.batches = ShuffledBatches(lengths, batch_size, MAX_TOKENS, seed)
+        draw = np.random.default_rng(seed)
+        chosen = draw.choice(len(texts), min(LETTER_TEXTS, len(texts)), replace=False)
+        self.letters = "".join(texts[i][:max_chars] for i in chosen)
+
+    def next_batch(self) -> tuple[Tensor, Inputs]:
+        """The indices (B,) of the next texts, and what the network reads of them."""
+        indices = self.batches.next_batch()
+        draw = np.random.default_rng((self.seed, *self.batches.position))
+        texts = [self._vary(self.texts[i], draw) for i in indices]
+        return torch.from_numpy(indices), collate(encode(texts, self.vocabs), range(len(texts)), self.device)
+
+    def position(self) -> dict[str, Tensor]:
+        """Where the next batch is."""
+        return {"position": torch.tensor(self.batches.position)}
+
+    def restore(self, position: Mapping[str, Tensor]) -> None:
+        """Go back to a `position`."""
+        passes, number = position["position"].tolist()
+        self.batches.position = (passes, number)
+
+    def _vary(self, text: str, draw: np.random.Generator) -> str:
+        if len(text) > self.max_chars:
+            start = draw.integers(len(text) - self.max_chars + 1)
+            text = text[start : start + self.max_chars]
+        config = self.config
+        if draw.random() < config.recased_texts:
+            text = text.upper() if draw.random() < 0.5 else text.lower()
+        if draw.random() < config.noisy_texts:
+            text = add_noise(text, draw.uniform(0, config.noise), self.letters, draw)
+        return text
+
+
+class ClassifierObjective:
+    """Cross-entropy of the labels: with several a text, of each label on its own."""
+
+    def __init__(
+        self,
+        network: ClassifierNetwork,
+        batches: TextBatches,
+        targets: Tensor,
+        val_texts: Sequence[str],
+        val_targets: Tensor,
+        *,
+        precision: str,
+    ) -> None:
+        """Targets (N,) are classes, or (N, C) zeros and ones."""
+        self.model = network
+        self.batches = batches
+        self.targets = targets
+        self.val_texts, self.val_targets = val_texts, val_targets
+        self.precision = precision
+        self.device = network.head.weight.device
+        self.epoch_steps = float(len(batches.batches))
+        self.units = Units("nats/text", 1.0, 1.0, "texts", len(batches.texts) / self.epoch_steps)
+        self.weight = _class_weights(targets, network.head.out_features) if batches.config.balanced else None
+        self.average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+        self.averaged = 0  # steps
+        self.val_logits = torch.empty(0)  # (N, C) of the latest validation
+
+    def next_loss(self) -> Tensor:
+        """Mean nats of the next batch."""
+        self._follow()
+        indices, inputs = self.batches.next_batch()
+        targets = self.targets[indices].to(self.device)
+        with autocast(self.device, self.precision):
+            logits = self.model(inputs)
+        weight = None if self.weight is None else self.weight.to(self.device)
+        smoothing = self.batches.config.label_smoothing
+        if targets.dim() == 1:
+            return F.cross_entropy(logits, targets, weight, label_smoothing=smoothing)
+        smooth = targets.float() * (1 - smoothing) + 0.5 * smoothing
+        losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none", pos_weight=weight)
+        return losses.sum(-1).mean()
+
+    def validate(self) -> float:
+        """Nats a validation text at the best temperature, with the weights that would be kept."""
+        self.model.eval()
+        own = {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
+        self._put(self.weights())
+        encoded = encode(self.val_texts, self.batches.vocabs)
+        self.val_logits = logits_of(self.model, encoded, self.device, self.precision)
+        self._put(own)
+        self.model.train()
+        return calibrated_nats(self.val_logits, self.val_targets)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Those that are validated and kept: averaged over the latest steps, or as they are."""
+        if self.batches.config.averaging is not None:
+            return self.average
+        return {name: weight.detach() for name, weight in self.model.named_parameters()}
+
+    def position(self) -> dict[str, Tensor]:
+        """Place in the texts, and averaged weights."""
+        average = {f"average.{name}": weight for name, weight in self.average.items()}
+        return self.batches.position() | average | {"averaged": torch.tensor(self.averaged)}
+
+    def restore(self, position: Mapping[str, Tensor]) -> None:
+        """Go back to a `position`."""
+        self.batches.restore(position)
+        self.averaged = int(position["averaged"])
+        for name, weight in self.average.items():
+            weight.copy_(position[f"average.{name}"].view_as(weight))
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Draw the averaged weights towards those of the step that was made."""
+        kept = min(self.batches.config.averaging or 0.0, self.averaged / (self.averaged + 10))
+        weights = [weight.detach() for weight in self.model.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), weights, 1 - kept)
+        self.averaged += 1
+
+    @torch.no_grad()
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
+        for name, weight in self.model.named_parameters():
+            weight.copy_(weights[name])
+
+
+class ReadingModel(nn.Module):
+    """The encoders of the views as language models: the forward ones predict what comes next, the others what came
+    before."""
+
+    def __init__(self, views: nn.ModuleDict) -> None:
+        super().__init__()
+        self.views = views
+        self.heads = nn.ModuleDict()
+        for name, view in views.items():
+            encoder = cast(View, view).forwards
+            entries = encoder.embedding.num_embeddings
+            self.heads[name] = nn.ModuleList(nn.Linear(encoder.config.width, entries) for _ in range(2))
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Of each view, ids (T, B) and lengths (B,) → mean nats of all predictions, all views weighing the same."""
+        losses = []
+        for name, (ids, lengths) in zip(self.views, inputs, strict=True):
+            forwards, backwards = (cast(nn.Linear, head) for head in cast(nn.ModuleList, self.heads[name]))
+            there, back = self.views[name](ids, lengths).chunk(2, dim=-1)
+            inside = torch.arange(1, len(ids), device=ids.device)[:, None] < lengths
+            known = ids.clamp(max=forwards.out_features - 1)
+            losses.append(F.cross_entropy(forwards(there[:-1][inside]).float(), known[1:][inside]))
+            losses.append(F.cross_entropy(backwards(back[1:][inside]).float(), known[:-1][inside]))
+        return torch.stack(losses).mean()
+
+
+class ReadingObjective:
+    """Pretraining on the training texts alone: prediction of characters and subwords in both directions."""
+
+    def __init__(self, model: ReadingModel, batches: TextBatches, val_texts: Sequence[str], *, precision: str) -> None:
+        self.model = model
+        self.batches = batches
+        self.precision = precision
+        self.device = next(model.parameters()).device
+        self.epoch_steps = float(len(batches.batches))
+        self.units = Units("nats/token", 1.0, 1.0, "texts", len(batches.texts) / self.epoch_steps)
+        self.val_texts = [text[: batches.max_chars] for text in val_texts]
+
+    def next_loss(self) -> Tensor:
+        """Mean nats of the next batch."""
+        _, inputs = self.batches.next_batch()
+        with autocast(self.device, self.precision):
+            return cast(Tensor, self.model(inputs))
+
+    def validate(self) -> float:
+        """Mean nats over the validation texts, a batch weighing as much as it has texts."""
+        self.model.eval()
+        encoded = encode(self.val_texts, self.batches.vocabs)
+        total = 0.0
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            for indices in by_length([len(ids) for ids in encoded[0]], MAX_TOKENS):
+                total += self.model(collate(encoded, indices, self.device)).item() * len(indices)
+        self.model.train()
+        return total / len(self.val_texts)
+
+    def position(self) -> dict[str, Tensor]:
+        """Place in the texts."""
+        return self.batches.position()
+
+    def restore(self, position: Mapping[str, Tensor]) -> None:
+        """Go back to a `position`."""
+        self.batches.restore(position)
+
+
+def _class_weights(targets: Tensor, num_classes: int) -> Tensor:
+    """Weight of each class (C,) by which all have the same share."""
+    if targets.dim() == 1:
+        return len(targets) / (num_classes * targets.bincount(minlength=num_classes).clamp(min=1))
+    positive = targets.float().sum(0).clamp(min=1)
+    return ((len(targets) - positive) / positive).clamp(max=MAX_POSITIVE_WEIGHT)

@@ -1,0 +1,172 @@
+"""What a classifier does right and wrong on labelled texts: figures, and a text for people.
+
+Shapes: N texts, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from charrnn.tasks.classifier.calibration import expected_calibration_error
+from charrnn.tasks.classifier.data import Example
+from charrnn.tasks.classifier.model import THRESHOLD
+
+WIDEST_MATRIX = 20  # labels of a confusion matrix that is printed; of more, the pairs most often confused
+SHOWN_MISTAKES = 10
+SHOWN_PAIRS = 15
+SHOWN_CHARS = 100  # of a text
+
+Array = npt.NDArray[Any]
+
+
+def evaluate(labels: Sequence[str], examples: Sequence[Example], found: Tensor, multi_label: bool) -> dict[str, Any]:
+    """Figures of probabilities `found` (N, C) next to the labels that the examples have.
+
+    accuracy: share of texts whose label, or whose very set of labels, was found. macro_f1: mean F1 over the labels
+    that occur here or in training. A label that training never saw can only be missed.
+    """
+    given, answers = _indicators(labels, examples), _answers(found, multi_label)
+    strange = np.array([any(label not in labels for label in example.labels) for example in examples], dtype=bool)
+    right = (given == answers).all(1) & ~strange
+    hits, said, there = (given & answers).sum(0), answers.sum(0), given.sum(0)
+    table = [
+        {"label": label, "precision": p, "recall": r, "f1": f, "texts": int(n)}
+        for label, p, r, f, n in zip(
+            labels, _ratio(hits, said), _ratio(hits, there), _ratio(2 * hits, said + there), there, strict=True
+        )
+    ]
+    unseen = sorted({label for example in examples for label in example.labels} - set(labels))
+    scores = [row["f1"] for row in table] + [0.0] * len(unseen)
+    report: dict[str, Any] = {
+        "texts": len(examples),
+        "accuracy": float(right.mean()),
+        "macro_f1": float(np.mean(scores)),
+    }
+    if multi_label:
+        report["micro_f1"] = float(_ratio(2 * hits.sum(), said.sum() + there.sum()))
+        confidence, correct = found.flatten(), torch.from_numpy(given.astype(float)).flatten()
+    else:
+        confidence, correct = found.max(1).values, torch.from_numpy(right)
+    report["expected_calibration_error"] = expected_calibration_error(confidence, correct)
+    report["per_label"] = table
+    report["unseen_labels"] = unseen
+    if not multi_label:
+        report["confusion"] = _confusion(labels, examples, found.argmax(1).tolist())
+    report["mistakes"] = _mistakes(labels, examples, found, right, multi_label)
+    return report
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The report for people. `report` maps the names of parts, "validation" and "test", to what `evaluate` gave,
+    beside "seconds" and "alone", the accuracy of each model on validation without the other."""
+    lines = []
+    for part in ("validation", "test"):
+        if part in report:
+            lines += _render_part(part, report[part])
+    alone = report["alone"]
+    lines.append(
+        f"on validation alone: network {100 * alone['network']:.1f} %, linear model {100 * alone['linear']:.1f} %"
+    )
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
+    lines.append(f"time: {seconds}")
+    return "\n".join(lines) + "\n"
+
+
+def _render_part(part: str, figures: Mapping[str, Any]) -> list[str]:
+    lines = [f"{part}: {figures['texts']:,} texts", ""]
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1"}
+    lines += [f"{title:18}{100 * figures[name]:6.2f} %" for name, title in names.items() if name in figures]
+    lines += [f"{'calibration error':18}{100 * figures['expected_calibration_error']:6.2f} %", ""]
+    table = figures["per_label"]
+    width = max(len("label"), *(len(row["label"]) for row in table))
+    lines.append(f"{'label':{width}}  precision  recall      F1   texts")
+    for row in table:
+        numbers = "".join(
+            f"{100 * row[name]:{size}.1f}" for name, size in (("precision", 11), ("recall", 8), ("f1", 8))
+        )
+        lines.append(f"{row['label']:{width}}{numbers}{row['texts']:8,}")
+    lines.append("")
+    if "confusion" in figures:
+        lines += _render_confusion([row["label"] for row in table], figures["confusion"])
+    if figures["mistakes"]:
+        lines.append("most confident mistakes:")
+        for mistake in figures["mistakes"]:
+            said, given = (", ".join(mistake[name]) or "nothing" for name in ("said", "given"))
+            lines.append(f"  {mistake['probability']:.3f} {said}, not {given}: {mistake['text']}")
+        lines.append("")
+    return lines
+
+
+def _render_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[str]:
+    counts = np.array(confusion)
+    if len(labels) > WIDEST_MATRIX:
+        off = counts.copy()
+        np.fill_diagonal(off, 0)
+        order = np.argsort(-off, axis=None, kind="stable")[:SHOWN_PAIRS]
+        pairs = [divmod(int(i), len(labels)) for i in order]
+        lines = [f"  {off[a, b]:5,}  {labels[a]} taken for {labels[b]}" for a, b in pairs if off[a, b]]
+        return ["most often confused:", *lines, ""] if lines else []
+    size = max(len(f"{counts.max():,}"), *(min(len(label), 8) for label in labels)) + 2
+    width = max(map(len, labels))
+    lines = [
+        "confusion (rows: given, columns: said)",
+        " " * width + "".join(f"{label[:8]:>{size}}" for label in labels),
+    ]
+    for label, row in zip(labels, counts, strict=True):
+        lines.append(f"{label:{width}}" + "".join(f"{number or '·':>{size}}" for number in row))
+    return [*lines, ""]
+
+
+def _indicators(labels: Sequence[str], examples: Sequence[Example]) -> Array:
+    """Which labels each text has (N, C)."""
+    index = {label: i for i, label in enumerate(labels)}
+    given = np.zeros((len(examples), len(labels)), dtype=bool)
+    for row, example in zip(given, examples, strict=True):
+        row[[index[label] for label in example.labels if label in index]] = True
+    return given
+
+
+def _answers(found: Tensor, multi_label: bool) -> Array:
+    """Which labels are said of each text (N, C)."""
+    if multi_label:
+        return (found >= THRESHOLD).numpy()
+    return torch.zeros_like(found, dtype=torch.bool).scatter_(1, found.argmax(1, keepdim=True), True).numpy()
+
+
+def _confusion(labels: Sequence[str], examples: Sequence[Example], said: Sequence[int]) -> list[list[int]]:
+    index = {label: i for i, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for example, answer in zip(examples, said, strict=True):
+        if example.labels[0] in index:
+            counts[index[example.labels[0]], answer] += 1
+    return counts.tolist()
+
+
+def _mistakes(
+    labels: Sequence[str], examples: Sequence[Example], found: Tensor, right: Array, multi_label: bool
+) -> list[dict[str, Any]]:
+    """The mistakes that were made with the most confidence."""
+    answers = _answers(found, multi_label)
+    certainty = torch.maximum(found, 1 - found).prod(1) if multi_label else found.max(1).values
+    wrong = np.flatnonzero(~right)
+    order = wrong[np.argsort(-certainty.numpy()[wrong], kind="stable")][:SHOWN_MISTAKES]
+    return [
+        {
+            "text": " ".join(examples[i].text.split())[:SHOWN_CHARS],
+            "given": list(examples[i].labels),
+            "said": [label for label, said in zip(labels, answers[i], strict=True) if said],
+            "probability": certainty[i].item(),
+        }
+        for i in order
+    ]
+
+
+def _ratio(a: Any, b: Any) -> Any:
+    """a / b, 0 where b is."""
+    return np.where(b > 0, a / np.maximum(b, 1), 0.0).tolist()

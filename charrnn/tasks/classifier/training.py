@@ -1,0 +1,469 @@
+"""Training a classifier from labelled texts into a model directory: new, or resumed.
+
+A run fits the linear model, lets the encoders learn to read the training texts, trains the network on the labels,
+and reports. Each part leaves its result in the directory, so that a run that was killed goes on with the part it was
+in.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from charrnn import checkpoint, model_directory
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.network.config import NetworkConfig
+from charrnn.network.device import choose_device, choose_precision
+from charrnn.network.model import Network
+from charrnn.settings import changed, distribute, from_mapping
+from charrnn.storage import atomic_write
+from charrnn.tasks.classifier import report as reporting
+from charrnn.tasks.classifier.calibration import Blend, fit_blend, probabilities
+from charrnn.tasks.classifier.card import model_card
+from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, read_examples
+from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
+from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
+from charrnn.tasks.classifier.model import TOKENIZERS, Classifier, write_weights
+from charrnn.tasks.classifier.network import WINDOW, ClassifierConfig, ClassifierNetwork, View, ViewName
+from charrnn.tasks.classifier.objective import (
+    ClassifierObjective,
+    ObjectiveConfig,
+    ReadingModel,
+    ReadingObjective,
+    TextBatches,
+)
+from charrnn.text.vocab import Vocab
+from charrnn.training.config import TrainingConfig
+from charrnn.training.directory import RUN, refuse_occupied, require_run
+from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
+
+DEFAULT_MINUTES = 3.0
+TRAINING_DEFAULTS: dict[str, Any] = {"batch_size": 64, "bptt_len": 512}  # texts in a step, and characters of one text
+LEARNING_RATES = {"mingru": 3e-3, "lstm": 3e-3, "gru": 2e-3, "elman": 1e-3}  # at the peak
+EXAMPLES, PRETRAINING, PRETRAINED = "examples.jsonl", "pretraining", "encoders.safetensors"
+REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
+
+
+def configs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat settings by name as the arguments of `train_classifier`. Raises UsageError for an unknown name."""
+    kinds = {
+        "data": DataConfig,
+        "network": ClassifierConfig,
+        "linear": LinearConfig,
+        "objective": ObjectiveConfig,
+        "training": TrainingConfig,
+    }
+    parts = dict(zip(kinds, distribute(settings, *kinds.values()), strict=True))
+    parts["training"] = TRAINING_DEFAULTS | parts["training"]
+    return {name: from_mapping(kind, parts[name]) for name, kind in kinds.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides how a run goes, all choices made."""
+
+    splits: Splits
+    vocabs: dict[ViewName, Vocab]
+    network: ClassifierConfig
+    linear: LinearConfig
+    objective: ObjectiveConfig
+    training: TrainingConfig
+
+    def write(self, directory: Path) -> None:
+        """Write what `read` needs into a model directory."""
+        splits = self.splits
+        settings = {
+            "network": asdict(self.network),
+            "linear": asdict(self.linear),
+            "objective": asdict(self.objective),
+            "training": asdict(self.training),
+            "vocabs": {name: vocab.seen_size for name, vocab in self.vocabs.items()},
+            "splits": {name: getattr(splits, name) for name in ("labels", "val_was_given", "multi_label")},
+        }
+        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        lines = [
+            json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
+            for part in ("train", "val", "test")
+            for example in getattr(splits, part)
+        ]
+        atomic_write(directory / "training" / EXAMPLES, "".join(lines))
+        for name, vocab in self.vocabs.items():
+            atomic_write(directory / TOKENIZERS[name], vocab.definition)
+
+    @classmethod
+    def read(cls, directory: Path) -> Run:
+        """The run in a model directory. Raises UsageError if there is none to resume."""
+        require_run(directory)
+        path = directory / "training" / RUN
+        values = model_directory.read_json(path)
+        if "objective" not in values:
+            raise UsageError(f"{directory}: the run here trains no classifier")
+        parts: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
+        try:
+            with (directory / "training" / EXAMPLES).open(encoding="utf-8") as file:
+                for row in map(json.loads, file):
+                    parts[row["part"]].append(Example(row["text"], tuple(row["labels"])))
+            splits = values["splits"]
+            return cls(
+                splits=Splits(
+                    labels=tuple(splits["labels"]),
+                    val_was_given=bool(splits["val_was_given"]),
+                    multi_label=bool(splits["multi_label"]),
+                    **parts,
+                ),
+                vocabs={
+                    name: Vocab.load(directory / TOKENIZERS[name], seen_size)
+                    for name, seen_size in values["vocabs"].items()
+                },
+                network=from_mapping(ClassifierConfig, values["network"]),
+                linear=from_mapping(LinearConfig, values["linear"]),
+                objective=from_mapping(ObjectiveConfig, values["objective"]),
+                training=from_mapping(TrainingConfig, values["training"]),
+            )
+        except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
+            raise CharrnnError(f"{path}: damaged: {error!r}") from None
+
+
+def train_classifier(
+    train: str,
+    output: str | Path,
+    *,
+    val: str | None = None,
+    test: str | None = None,
+    encoding: str = "utf-8",
+    data: DataConfig | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> Classifier:
+    """Train a classifier on the labelled texts in `train` into a new directory `output`, and return it.
+
+    `train`, `val` and `test` are files, folders or globs, in the formats of `read_examples`; a part of the training
+    texts is split off if there is no `val`. `settings` are the further arguments of `fit_classifier`. The report of
+    how good it is lies in the directory.
+
+    Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
+    with the run saved: see `resume_classifier`.
+    """
+    report, data, output = report or Report(), data or DataConfig(), Path(output)
+    refuse_occupied(output)
+    given = [None if path is None else read_examples(path, data, encoding, report.note) for path in (train, val, test)]
+    seed = settings["training"].seed if settings.get("training") else 0
+    splits = prepare(given[0] or [], given[1], given[2], data, seed, report.note)
+    return fit_classifier(splits, output, report=report, **settings)
+
+
+def fit_classifier(
+    splits: Splits,
+    output: Path,
+    *,
+    model: str | Path | None = None,
+    network: ClassifierConfig | None = None,
+    linear: LinearConfig | None = None,
+    objective: ObjectiveConfig | None = None,
+    training: TrainingConfig | None = None,
+    report: Report | None = None,
+) -> Classifier:
+    """The same from texts at hand. `model` is the directory of a language model to start from: the forward encoder
+    of the view with its vocabulary is its network."""
+    report = report or Report()
+    network, training = network or ClassifierConfig(), training or from_mapping(TrainingConfig, TRAINING_DEFAULTS)
+    base = None
+    if model is not None:
+        base, base_vocab, _ = checkpoint.load_network(Path(model), torch.device("cpu"))
+        network = _shape_of_base(base.config, base_vocab, network)
+    if training.minutes is training.steps is training.epochs is None:
+        training = replace(training, minutes=DEFAULT_MINUTES)
+    bptt_len = training.bptt_len or TRAINING_DEFAULTS["bptt_len"]
+    if bptt_len + 2 > WINDOW:
+        raise UsageError(f"bptt_len must be at most {WINDOW - 2}, not {bptt_len}")
+    if training.compile:
+        raise UsageError("compile is for language models: leave it out")
+    device = choose_device(training.device)
+    training = replace(
+        training,
+        device=str(device),
+        precision=choose_precision(training.precision, device),
+        bptt_len=bptt_len,
+        lr=training.lr or LEARNING_RATES[network.cell],
+    )
+    given: dict[ViewName, Vocab] = {} if base is None else {_view_of(base_vocab): base_vocab}
+    texts = [example.text for example in splits.train]
+    vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given)
+    run = Run(splits, vocabs, network, linear or LinearConfig(), objective or ObjectiveConfig(), training)
+    session = _Session(run, output, report)
+    if base is not None:
+        session.start_from(base, _view_of(base_vocab))
+    (output / "training").mkdir(parents=True, exist_ok=True)
+    run.write(output)
+    return session.carry_out()
+
+
+def resume_classifier(output: str | Path, *, report: Report | None = None) -> Classifier:
+    """Go on with the run in `output` exactly as if it had not been interrupted."""
+    report, output = report or Report(), Path(output)
+    if (output / REPORT_JSON).exists():
+        report.note("this run has ended: nothing to resume")
+        return Classifier.load(output)
+    return _Session(Run.read(output), output, report).carry_out()
+
+
+class _Session:
+    """A run being carried out: its models, and the files it writes."""
+
+    def __init__(self, run: Run, output: Path, report: Report) -> None:
+        self.run, self.output, self.report = run, output, report
+        self.device = choose_device(run.training.device)
+        self.texts = [example.text for example in run.splits.train]
+        self.val_texts = [example.text for example in run.splits.val]
+        self.targets, self.val_targets = (self._targets(part) for part in (run.splits.train, run.splits.val))
+        self.seconds: dict[str, float] = {}
+        torch.manual_seed(run.training.seed)
+        sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in run.vocabs.items()}
+        self.network = ClassifierNetwork(run.network, sizes, len(run.splits.labels)).to(self.device)
+        self.reading = ReadingModel(self.network.views).to(self.device)
+
+    def start_from(self, base: Network, name: ViewName) -> None:
+        """Take the forward encoder of a view, and what it predicts with, from a language model."""
+        view = cast(View, self.network.views[name])
+        weights = dict(base.named_parameters())
+        with torch.no_grad():
+            for own, weight in view.forwards.named_parameters():
+                weight.copy_(weights[own])
+            head = cast(nn.Linear, cast(nn.ModuleList, self.reading.heads[name])[0])
+            head.weight.copy_(base.head.weight)
+            head.bias.copy_(base.head.bias)
+
+    def carry_out(self) -> Classifier:
+        """All parts of the run that are not done yet."""
+        self._describe()
+        self.linear = self._fit_linear()
+        self.val_scores = self.linear.scores(self.val_texts)
+        if self.run.objective.pretraining:
+            self._pretrain(self.run.objective.pretraining)
+        self._train()
+        return self._finish()
+
+    def _fit_linear(self) -> LinearModel:
+        begin = time.monotonic()
+        linear = self._linear_on(self.texts, self.targets)
+        self.seconds["linear model"] = time.monotonic() - begin
+        accuracy = self._val_accuracy(linear.scores(self.val_texts))
+        self.report.note(
+            f"linear model: {linear.weight.numel():,} weights in {self.seconds['linear model']:.1f} s, "
+            f"{100 * accuracy:.1f} % right on validation"
+        )
+        return linear
+
+    def _linear_on(self, texts: Sequence[str], targets: Tensor) -> LinearModel:
+        run = self.run
+        belongs = targets if targets.dim() > 1 else one_hot(targets, len(run.splits.labels))
+        balanced, seed = run.objective.balanced, run.training.seed
+        return LinearModel.fit(texts, belongs.bool().numpy(), run.linear, balanced=balanced, seed=seed)
+
+    def _pretrain(self, share: float) -> None:
+        """Let the encoders learn to read, in a share of the budget, and keep the best."""
+        directory = self.output / "training" / PRETRAINING
+        directory.mkdir(exist_ok=True)
+        model = self.reading.train()
+        objective = ReadingObjective(model, self._batches(), self.val_texts, precision=self.run.training.precision)
+
+        def keep(is_best: bool) -> None:
+            if is_best:
+                checkpoint.save_tensors(directory / PRETRAINED, dict(model.views.named_parameters()))
+
+        self.report.note("learning to read the texts")
+        progress = self._run(objective, _part(self.run.training, share), directory, keep)
+        self.seconds["learning to read"] = progress.seconds
+        best, _ = checkpoint.load_tensors(directory / PRETRAINED)
+        with torch.no_grad():
+            for name, weight in model.views.named_parameters():
+                weight.copy_(best[name])
+
+    def _train(self) -> None:
+        """Train the network on the labels."""
+        torch.manual_seed(self.run.training.seed)
+        self.objective = ClassifierObjective(
+            self.network.train(),
+            self._batches(),
+            self.targets,
+            self.val_texts,
+            self.val_targets,
+            precision=self.run.training.precision,
+        )
+        self.report.note("learning the labels")
+        share = 1 - (self.run.objective.pretraining or 0.0)
+        directory = self.output / "training"
+        self.progress = self._run(self.objective, _part(self.run.training, share), directory, self._keep)
+        self.seconds["learning the labels"] = self.progress.seconds
+
+    def _run(
+        self, objective: Objective, config: TrainingConfig, directory: Path, keep: Callable[[bool], None]
+    ) -> Progress:
+        """Plan and train, or go on with what was planned."""
+        assert config.lr is not None
+        trainer = Trainer(objective, config, config.lr, directory, keep, self.report)
+        if (directory / STATE).exists():
+            trainer.load()
+        else:
+            trainer.plan()
+        progress = trainer.progress
+        if not progress.finished:
+            self.report.note(
+                f"  {progress.total_steps:,} steps of at most {config.batch_size} texts, "
+                f"{progress.total_steps / objective.epoch_steps:.2g} passes"
+                + (f", from step {progress.step:,} on" if progress.step else "")
+            )
+            trainer.run()
+            if progress.stopped_early:
+                self.report.note(
+                    f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"
+                )
+        return progress
+
+    def _keep(self, is_best: bool) -> None:
+        """Say how good the weights are, and keep them if they are the best so far."""
+        logits = self.objective.val_logits
+        blend = fit_blend(logits, self.val_scores, self.val_targets)
+        blended = self._val_accuracy(blend.logits(logits, self.val_scores))
+        self.report.note(
+            f"  {100 * blended:.1f} % right with the linear model, {100 * self._val_accuracy(logits):.1f} % alone"
+        )
+        if is_best:
+            write_weights(self.output, self.objective.weights(), self.linear)
+            model_directory.write_config(self.output, self._classifier(self.linear, blend, {}).config())
+
+    def _finish(self) -> Classifier:
+        """Fit what is fitted last, report, and give the finished classifier back."""
+        run, splits = self.run, self.run.splits
+        best = Classifier.load(self.output, device=str(self.device))
+        self.network = best.network
+        logits = logits_of(best.network, encode(self.val_texts, run.vocabs), self.device, "fp32")
+        blend = fit_blend(logits, self.val_scores, self.val_targets)
+        found = probabilities(blend.logits(logits, self.val_scores), splits.multi_label)
+        report: dict[str, Any] = {
+            "validation": reporting.evaluate(splits.labels, splits.val, found, splits.multi_label),
+            "alone": {"network": self._val_accuracy(logits), "linear": self._val_accuracy(self.val_scores)},
+        }
+        linear = self.linear
+        if run.linear.refit and not splits.val_was_given:
+            linear = self._linear_on([*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets]))
+        classifier = self._classifier(linear, blend, {})
+        if splits.test:
+            begin = time.monotonic()
+            found = classifier.probabilities([example.text for example in splits.test])
+            self.seconds["test"] = time.monotonic() - begin
+            report["test"] = reporting.evaluate(splits.labels, splits.test, found, splits.multi_label)
+        report["seconds"] = self.seconds
+        classifier.figures = self._figures(report)
+        classifier.save(self.output)
+        atomic_write(self.output / model_directory.CARD, model_card(self.output.resolve().name, classifier.config()))
+        atomic_write(self.output / REPORT_TEXT, reporting.render(report).encode("utf-8", errors="replace"))
+        atomic_write(self.output / REPORT_JSON, json.dumps(report, indent=1) + "\n")
+        (self.output / "training" / EXAMPLES).unlink(missing_ok=True)  # private texts, no longer needed
+        return classifier
+
+    def _classifier(self, linear: LinearModel, blend: Blend, figures: dict[str, Any]) -> Classifier:
+        splits = self.run.splits
+        return Classifier(
+            splits.labels,
+            self.network,
+            self.run.vocabs,
+            linear,
+            blend,
+            multi_label=splits.multi_label,
+            figures=figures,
+        )
+
+    def _figures(self, report: dict[str, Any]) -> dict[str, Any]:
+        run = self.run
+        names = ("texts", "accuracy", "macro_f1", "expected_calibration_error")
+        parts = {
+            part: {name: report[part][name] for name in names} for part in ("validation", "test") if part in report
+        }
+        return parts | {
+            "train_texts": len(self.texts),
+            "split": "given" if run.splits.val_was_given else "split off at random, by label",
+            "parameters": self.network.num_parameters(),
+            "step": self.progress.best_step,
+            "total_steps": self.progress.total_steps,
+            "minutes": sum(self.seconds.values()) / 60,
+            "device": self.device.type,
+            "precision": run.training.precision,
+        }
+
+    def _batches(self) -> TextBatches:
+        training = self.run.training
+        assert training.batch_size is not None
+        assert training.bptt_len is not None
+        return TextBatches(
+            self.texts,
+            self.run.vocabs,
+            self.run.objective,
+            batch_size=training.batch_size,
+            max_chars=training.bptt_len,
+            seed=training.seed,
+            device=self.device,
+        )
+
+    def _targets(self, examples: Sequence[Example]) -> Tensor:
+        """Classes (N,), or with several labels a text (N, C) zeros and ones."""
+        index = {label: i for i, label in enumerate(self.run.splits.labels)}
+        if not self.run.splits.multi_label:
+            return torch.tensor([index[example.labels[0]] for example in examples])
+        targets = torch.zeros(len(examples), len(index))
+        for row, example in zip(targets, examples, strict=True):
+            row[[index[label] for label in example.labels]] = 1.0
+        return targets
+
+    def _val_accuracy(self, scores: Tensor) -> float:
+        """Share of validation texts whose label, or very set of labels, is found by scores (N, C) above zero."""
+        if self.val_targets.dim() == 1:
+            return (scores.argmax(1) == self.val_targets).double().mean().item()
+        return ((scores > 0) == self.val_targets.bool()).all(1).double().mean().item()
+
+    def _describe(self) -> None:
+        splits, note = self.run.splits, self.report.note
+        parts = [f"{len(splits.train):,} to train on", f"{len(splits.val):,} to validate on"]
+        parts += [f"{len(splits.test):,} to test on"] if splits.test else []
+        note(f"texts: {', '.join(parts)}; {len(splits.labels):,} labels")
+        views = ", ".join(f"{name} {vocab.seen_size:,} entries" for name, vocab in self.run.vocabs.items())
+        note(
+            f"network: {self.network.num_parameters():,} parameters, on {self.device} in "
+            f"{self.run.training.precision}; vocabulary: {views}"
+        )
+
+
+def _part(training: TrainingConfig, share: float) -> TrainingConfig:
+    """The same with a share of the budget."""
+    if training.steps is not None:
+        return replace(training, steps=max(round(share * training.steps), 1))
+    if training.epochs is not None:
+        return replace(training, epochs=share * training.epochs)
+    assert training.minutes is not None
+    return replace(training, minutes=share * training.minutes)
+
+
+def _view_of(vocab: Vocab) -> ViewName:
+    return "subword" if vocab.kind == "subword" else "char"
+
+
+def _shape_of_base(base: NetworkConfig, vocab: Vocab, network: ClassifierConfig) -> ClassifierConfig:
+    """The network with the shape of a language model to start from, where the call does not contradict it."""
+    view = _view_of(vocab)
+    shape = {"cell": base.cell, f"{view}_width": base.width, f"{view}_layers": base.depth}
+    for name, value in changed(network).items():
+        if name in shape and value != shape[name]:
+            raise UsageError(f"--model keeps the network of that model: leave {name} out")
+    if view not in network.view_names:
+        raise UsageError(f"that model reads {vocab.kind}s: views must be {view} or both, not {network.views}")
+    if base.cell == "elman" and base.activation != "tanh":
+        raise UsageError(f"a classifier's elman cells have tanh, that model's {base.activation}: choose another")
+    return replace(network, **cast(dict[str, Any], shape))

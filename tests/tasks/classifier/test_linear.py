@@ -1,0 +1,100 @@
+"""The linear model: features as they are defined, the optimum that they have, and what is saved of it."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from charrnn.tasks.classifier import kernels, linear
+from charrnn.tasks.classifier.linear import TOKEN, LinearConfig, LinearModel
+
+TEXTS = ["The cat sat.", "a dog ran", "the dog, a cat", "", "日本 naïve 😀", "cat cat cat", "!?"]
+CONFIG = LinearConfig(min_chars=2, max_chars=3, max_words=2)
+
+
+def ngrams(text: str) -> tuple[Counter[str], Counter[str]]:
+    """Those of characters and of words, by their definition."""
+    words = TOKEN.findall(text.lower())
+    characters: Counter[str] = Counter()
+    for word in (f" {word} " for word in words):
+        for n in range(CONFIG.min_chars, CONFIG.max_chars + 1):
+            characters.update(word[i : i + n] for i in range(len(word) - n + 1))
+    runs = [words[i : i + n] for n in (1, 2) for i in range(len(words) - n + 1)]
+    return characters, Counter(map(" ".join, runs))
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("ab. \n日", max_size=12), min_size=1, max_size=5))
+def test_features_are_the_ngrams_of_a_text_with_their_weights(texts: list[str]) -> None:
+    model = LinearModel.fit(texts, np.eye(2, dtype=bool)[[i % 2 for i in range(len(texts))]], CONFIG)
+    found = [ngrams(text) for text in texts]
+    texts_with: list[Counter[str]] = [Counter(), Counter()]
+    for pair in found:
+        for kind in (0, 1):
+            texts_with[kind].update(pair[kind].keys())
+    assert len(model.buckets) == sum(map(len, texts_with))
+    offsets, features, values = model._features(texts)
+    for i, pair in enumerate(found):
+        expected: list[float] = []
+        for kind in (0, 1):
+            weights = [
+                (1 + math.log(count)) * (math.log((1 + len(texts)) / (1 + texts_with[kind][gram])) + 1)
+                for gram, count in pair[kind].items()
+            ]
+            expected += [weight / math.hypot(*weights) for weight in weights]
+        mine = slice(offsets[i], offsets[i + 1])
+        assert len(set(features[mine].tolist())) == len(expected)
+        assert sorted(values[mine].tolist()) == pytest.approx(sorted(expected), rel=1e-4)
+
+
+def test_training_reaches_the_optimum() -> None:
+    """At the optimum of |w|²/2 + Σ cost·max(0, 1 − y·wx)² its gradient is zero."""
+    draw = np.random.default_rng(0)
+    x = (draw.random((60, 20)) * (draw.random((60, 20)) < 0.4)).astype(np.float32)
+    belongs = draw.random((3, 60)) < 0.3
+    rows = [np.flatnonzero(row) for row in x]
+    offsets = np.cumsum([0, *map(len, rows)])
+    features = np.concatenate(rows).astype(np.int32)
+    values = np.concatenate([row[i] for row, i in zip(x, rows, strict=True)])
+    own_costs = np.array([1.0, 2.0, 0.5])
+    weights = kernels.train_svm(offsets, features, values, belongs, 1.0, own_costs, 20, 500, 1e-6, 0)
+    x = np.concatenate([x, np.ones((60, 1), np.float32)], axis=1)
+    for w, own, cost in zip(weights, belongs, own_costs, strict=True):
+        y = np.where(own, 1.0, -1.0)
+        costs = np.where(own, cost, 1.0)
+        gradient = w - 2 * ((costs * y * np.maximum(1 - y * (x @ w), 0)) @ x)
+        assert np.abs(gradient).max() < 1e-3
+
+
+def test_labels_are_learned_and_few_enough_features_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    belongs = np.array([["cat" in text, "dog" in text] for text in TEXTS])
+    model = LinearModel.fit(TEXTS, belongs, CONFIG)
+    assert ((model.scores(TEXTS) > 0).numpy() == belongs).all()
+    monkeypatch.setattr(linear, "MAX_WEIGHTS", 20)
+    small = LinearModel.fit(TEXTS, belongs, CONFIG)
+    assert small.weight.shape == (10, 2)
+    assert set(small.buckets.tolist()) < set(model.buckets.tolist())
+
+
+def test_balanced_training_hears_a_rare_label() -> None:
+    texts = ["a b"] * 50 + ["a b c"] * 3 + ["a b c"] * 3
+    belongs = np.array([[True, False]] * 53 + [[False, True]] * 3)
+    for balanced in (False, True):
+        scores = LinearModel.fit(texts, belongs, CONFIG, balanced=balanced).scores(["a b c"])[0]
+        assert (scores[1] > scores[0]) == balanced
+
+
+def test_what_is_saved_gives_the_same_scores() -> None:
+    model = LinearModel.fit(TEXTS, np.eye(3, dtype=bool)[[0, 1, 1, 2, 0, 0, 2]], CONFIG)
+    again = LinearModel.from_tensors(CONFIG, model.tensors())
+    assert torch.equal(again.scores(["the cat", "unheard-of"]), model.scores(["the cat", "unheard-of"]))
+    assert_close(model.scores(TEXTS)[2], model.scores([TEXTS[2]])[0])
+    for broken in ("buckets", "idf", "weight", "bias"):
+        tensors = model.tensors()
+        with pytest.raises((KeyError, ValueError)):
+            LinearModel.from_tensors(CONFIG, tensors | {broken: tensors[broken][:1] - 1})

@@ -1,0 +1,157 @@
+"""What is trained on: varied batches, losses of labels and of reading, and positions that bring them back."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from charrnn.tasks.classifier.inputs import collate, encode, logits_of, make_vocabs
+from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork
+from charrnn.tasks.classifier.objective import (
+    ClassifierObjective,
+    ObjectiveConfig,
+    ReadingModel,
+    ReadingObjective,
+    TextBatches,
+)
+
+TEXTS = [f"text number {i} " + "la " * (i % 5) for i in range(40)]
+PLAIN = ObjectiveConfig(noisy_texts=0, recased_texts=0, label_smoothing=0, averaging=None)
+CPU = torch.device("cpu")
+CONFIG = ClassifierConfig(
+    char_width=8, char_layers=1, subword_width=8, subword_layers=1, dropout=0, pooled_dropout=0, token_dropout=0
+)
+VOCABS = make_vocabs(TEXTS, CONFIG.view_names, 300, {})
+
+MakeObjective = Callable[..., ClassifierObjective]
+
+
+def make_batches(config: ObjectiveConfig = PLAIN, max_chars: int = 50, batch_size: int = 8) -> TextBatches:
+    return TextBatches(TEXTS, VOCABS, config, batch_size=batch_size, max_chars=max_chars, seed=0, device=CPU)
+
+
+def make_network() -> ClassifierNetwork:
+    torch.manual_seed(0)
+    return ClassifierNetwork(CONFIG, {name: (len(v), v.seen_size) for name, v in VOCABS.items()}, 3)
+
+
+@pytest.fixture
+def make() -> MakeObjective:
+    def make(targets: torch.Tensor | None = None, **options: Any) -> ClassifierObjective:
+        targets = torch.arange(40) % 3 if targets is None else targets
+        batches = make_batches(ObjectiveConfig(**{**vars(PLAIN), **options}))
+        return ClassifierObjective(make_network(), batches, targets, TEXTS[:9], targets[:9], precision="fp32")
+
+    return make
+
+
+def test_the_losses_of_a_pass_are_those_of_all_texts(make: MakeObjective) -> None:
+    objective = make()
+    losses = [objective.next_loss().item() for _ in range(5)]  # of eight texts each
+    logits = logits_of(objective.model, encode(TEXTS, VOCABS), CPU, "fp32")
+    expected = F.cross_entropy(logits, objective.targets).item()
+    assert sum(losses) / 5 == pytest.approx(expected, rel=1e-4)
+
+
+def test_several_labels_are_learned_each_on_its_own(make: MakeObjective) -> None:
+    targets = torch.stack([torch.ones(40), torch.zeros(40), torch.arange(40) % 2], dim=1)
+    objective = make(targets)
+    losses = [objective.next_loss().item() for _ in range(5)]
+    p = logits_of(objective.model, encode(TEXTS, VOCABS), CPU, "fp32").sigmoid()
+    expected = -(targets * p.log() + (1 - targets) * (1 - p).log()).sum(1).mean()
+    assert sum(losses) / 5 == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_balanced_labels_weigh_the_same(make: MakeObjective) -> None:
+    targets = torch.tensor([0] * 30 + [1] * 8 + [2] * 2)
+    weight = make(targets, balanced=True).weight
+    assert weight is not None
+    assert_close(weight * targets.bincount(), torch.full((3,), 40 / 3))
+
+
+@pytest.mark.parametrize("options", [{}, {"averaging": 0.9, "noisy_texts": 0.9, "recased_texts": 0.5}])
+def test_a_position_brings_the_same_losses_back(make: MakeObjective, options: dict[str, float]) -> None:
+    objective = make(**options)
+    for _ in range(7):
+        objective.next_loss()
+    position = {name: tensor.clone() for name, tensor in objective.position().items()}
+    losses = [objective.next_loss().item() for _ in range(6)]
+    objective.restore(position)
+    assert [objective.next_loss().item() for _ in range(6)] == losses
+
+
+def test_validation_changes_nothing_and_is_over_all_texts(make: MakeObjective) -> None:
+    objective = make()
+    before = [weight.clone() for weight in objective.model.parameters()]
+    objective.model.train()
+    assert objective.validate() == objective.validate()
+    assert objective.model.training
+    assert objective.val_logits.shape == (9, 3)
+    assert all(map(torch.equal, before, objective.model.parameters()))
+
+
+def test_averaged_weights_are_validated_and_lie_between_those_of_the_steps(make: MakeObjective) -> None:
+    objective = make(averaging=0.99)
+    with torch.no_grad():
+        for value in range(1, 60):
+            objective.model.head.bias.fill_(value)
+            objective.next_loss()
+    average = objective.weights()["head.bias"]
+    assert 30 < average[0] < 58
+    objective.validate()
+    assert objective.model.head.bias[0] == 59
+    plain = make(averaging=None)
+    assert plain.weights()["head.bias"].data_ptr() == plain.model.head.bias.data_ptr()
+
+
+def test_texts_are_varied_but_not_beyond_recognition() -> None:
+    batches = make_batches(ObjectiveConfig(noisy_texts=0.5, noise=0.3, recased_texts=0.2))
+    seen = [batches._vary(TEXTS[3], np.random.default_rng(seed)) for seed in range(200)]
+    same = sum(text == TEXTS[3] for text in seen)
+    assert 60 < same < 140
+    assert sum(text == TEXTS[3].upper() for text in seen) > 5
+    assert all(abs(len(text) - len(TEXTS[3])) < 10 for text in seen)
+
+
+def test_of_a_long_text_every_part_is_read_in_time() -> None:
+    batches = make_batches(max_chars=6)
+    draw = np.random.default_rng(0)
+    parts = {batches._vary("abcdefghij", draw) for _ in range(100)}
+    assert parts == {"abcdef", "bcdefg", "cdefgh", "defghi", "efghij"}
+
+
+def test_reading_predicts_every_token_but_the_one_it_begins_with() -> None:
+    torch.manual_seed(0)
+    model = ReadingModel(make_network().views).eval()
+    encoded = encode(["la", "text number la"], VOCABS)
+    together = model(collate(encoded, [0, 1], CPU)).item()
+    nats: dict[tuple[str, str], list[torch.Tensor]] = defaultdict(list)
+    for i in (0, 1):
+        for name, (ids, lengths) in zip(VOCABS, collate(encoded, [i], CPU), strict=True):
+            there, back = model.views[name](ids, lengths)[:, 0].chunk(2, dim=-1)
+            forwards, backwards = model.heads[name]
+            ids = ids[:, 0]
+            nats[name, "next"].append(F.cross_entropy(forwards(there[:-1]), ids[1:], reduction="none"))
+            nats[name, "previous"].append(F.cross_entropy(backwards(back[1:]), ids[:-1], reduction="none"))
+    means = [torch.cat(parts).mean().item() for parts in nats.values()]
+    assert together == pytest.approx(sum(means) / 4, rel=1e-4)
+
+
+def test_reading_gets_better_and_trains_the_classifiers_own_encoders() -> None:
+    network = make_network()
+    model = ReadingModel(network.views)
+    objective = ReadingObjective(model, make_batches(), TEXTS[:5], precision="fp32")
+    before = objective.validate()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(10):
+        optimizer.zero_grad()
+        objective.next_loss().backward()
+        assert all(weight.grad is not None for weight in model.parameters())
+        optimizer.step()
+    assert objective.validate() < 0.8 * before
+    assert {id(weight) for weight in network.views.parameters()} <= {id(weight) for weight in model.parameters()}

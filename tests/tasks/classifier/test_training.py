@@ -1,0 +1,205 @@
+"""Training runs from labelled texts to a model directory: what they leave, and going on after a stop."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import charrnn
+from charrnn.checkpoint import load_tensors
+from charrnn.errors import UsageError
+from charrnn.tasks.classifier.data import Example
+from charrnn.tasks.classifier.model import Classifier
+from charrnn.training.trainer import Progress, Report
+
+Train = Callable[..., Classifier]
+
+
+class Stop(Report):
+    """Sends this process a Ctrl-C at some of the steps that are reported, counted over all parts of the run."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = numbers
+        self.count = 0
+        self.notes: list[str] = []
+
+    def step(self, progress: Progress, loss: float, lr: float) -> None:
+        self.count += 1
+        if self.count in self.numbers:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def files_of(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+def figures_of(directory: Path) -> dict[str, Any]:
+    report = json.loads((directory / "report.json").read_text())
+    del report["seconds"]
+    return report  # type: ignore[no-any-return]
+
+
+def test_a_directory_has_all_its_files_and_the_report_its_figures(trained: Path, classifier: Classifier) -> None:
+    assert files_of(trained) == {
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_subword.json", "README.md"),
+        *("report.json", "report.txt", "training/run.json", "training/state.safetensors", "training/metrics.jsonl"),
+        *(f"training/pretraining/{name}" for name in ("state.safetensors", "metrics.jsonl", "encoders.safetensors")),
+    }
+    config = json.loads((trained / "config.json").read_text())
+    assert (config["model_type"], config["labels"]) == ("classifier", ["animal", "food", "tool"])
+    report = json.loads((trained / "report.json").read_text())
+    assert report["test"]["texts"] == 40
+    assert config["training"]["test"]["accuracy"] == report["test"]["accuracy"]
+    text, card = (trained / "report.txt").read_text(), (trained / "README.md").read_text()
+    for part in ("validation", "test"):
+        assert f"{100 * report[part]['accuracy']:.2f} %" in text
+        assert f"accuracy {100 * report[part]['accuracy']:.1f} %" in card
+
+
+def test_both_vocabularies_are_readable_by_others(trained: Path, classifier: Classifier) -> None:
+    from tokenizers import Tokenizer
+
+    for name, file in (("char", "tokenizer.json"), ("subword", "tokenizer_subword.json")):
+        ids = Tokenizer.from_file(str(trained / file)).encode("naïve owl").ids
+        assert ids == classifier.vocabs[name].encode("naïve owl").tolist()
+
+
+@pytest.mark.parametrize("stops", [(2,), (5,), (2, 5)], ids=["while reading", "while labelling", "in both"])
+def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
+    stops: tuple[int, ...], train: Train, tmp_path: Path
+) -> None:
+    settings = {"num_validations": 3, "steps": 16, "pretraining": 0.5}
+    train("whole", **settings)
+    stop = Stop(*stops)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", report=stop, **settings)
+    for _ in stops[1:]:
+        with pytest.raises(KeyboardInterrupt):
+            charrnn.resume_classifier(tmp_path / "parts", report=stop)
+    charrnn.resume_classifier(tmp_path / "parts")
+    whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    assert figures_of(tmp_path / "parts") == figures_of(tmp_path / "whole")
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_run_again(trained: Path) -> None:
+    notes = Stop()
+    before = (trained / "model.safetensors").stat().st_mtime_ns
+    model = charrnn.resume_classifier(trained, report=notes)
+    assert model.labels == ("animal", "food", "tool")
+    assert notes.notes == ["this run has ended: nothing to resume"]
+    assert (trained / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"views": "char", "pretraining": None, "averaging": None},
+        {"views": "subword", "cell": "lstm", "balanced": True},
+        {"epochs": 2.0, "refit": False},
+        {"minutes": 0.02},
+    ],
+    ids=lambda settings: ", ".join(settings),
+)
+def test_every_kind_of_run_ends_with_a_classifier(settings: dict[str, Any], train: Train, tmp_path: Path) -> None:
+    model = train(**settings)
+    loaded = charrnn.load(tmp_path / "model", device="cpu")
+    assert torch.equal(loaded.probabilities(["a cat", "soup"]), model.probabilities(["a cat", "soup"]))
+    assert figures_of(tmp_path / "model")["validation"]["accuracy"] > 0.5
+
+
+def test_any_number_of_labels_is_learned(train: Train, tmp_path: Path) -> None:
+    lines = []
+    for i in range(200):
+        labels = [name for name, bit in (("red", 1), ("big", 2), ("old", 4)) if i & bit]
+        lines.append(json.dumps({"text": f"thing {i % 13} {' '.join(labels)}", "labels": labels}))
+    path = tmp_path / "things.jsonl"
+    path.write_text("\n".join(lines))
+    model = train(texts=path, multi_label=True, steps=20)
+    found = model.classify(["thing 3 red old", "thing 4 big", "thing 5"])
+    assert [{label for label, _ in each.ranking} for each in found] == [{"red", "old"}, {"big"}, set()]
+    assert (found[2].label, found[2].probability) == (None, None)
+    assert [len(each.ranking) for each in model.classify(["thing 5"], top=2)] == [2]
+    report = figures_of(tmp_path / "model")["validation"]
+    assert report["accuracy"] > 0.9
+    assert report["micro_f1"] > 0.9
+    assert "confusion" not in report
+    assert model.explain("thing 7 red").label == "red"
+
+
+@pytest.mark.parametrize(("vocab", "view"), [("char", "char"), ("subword", "subword")])
+def test_a_language_model_is_where_its_view_starts(
+    vocab: str, view: str, train: Train, labelled: Path, tmp_path: Path
+) -> None:
+    tiny = {"hidden_size": 16, "num_layers": 2, "batch_size": 4, "bptt_len": 16, "steps": 5, "device": "cpu"}
+    base = charrnn.train(str(labelled), tmp_path / "base", vocab=vocab, precision="fp32", **tiny)
+    taken: dict[str, torch.Tensor] = {}
+
+    class Look(Report):
+        def start(self, progress: Progress, units: Any) -> None:
+            if not taken:
+                state = load_tensors(tmp_path / "model" / "training" / "pretraining" / "state.safetensors")[0]
+                taken.update(state)
+
+    layers = {f"{view}_layers": 2}
+    model = train(model=tmp_path / "base", report=Look(), steps=4, **layers)
+    assert model.vocabs[view].definition == base.vocab.definition  # type: ignore[index]
+    for name, weight in base.network.named_parameters():
+        ours = f"model.heads.{view}.0.{name[5:]}" if name.startswith("head.") else f"model.views.{view}.forwards.{name}"
+        assert torch.equal(taken[ours], weight), name
+    with pytest.raises(UsageError, match=f"leave {view}_width out"):
+        train("other", model=tmp_path / "base", **{f"{view}_width": 24})
+    with pytest.raises(UsageError, match="views must be"):
+        train("other", model=tmp_path / "base", views="char" if view == "subword" else "subword", **layers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bptt_len": 5000}, "bptt_len must be at most"),
+        ({"compile": True}, "compile"),
+        ({"view": "char"}, "did you mean 'views'"),
+        ({"views": "none"}, "both"),
+        ({"noise": 2.0}, "noise"),
+        ({"min_chars": 9}, "min_chars"),
+        ({"label_column": "lable"}, "did you mean 'label'"),
+        ({"model": "missing"}, "missing"),
+        ({"label_separator": ","}, "multi_label"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_written(
+    settings: dict[str, Any], words: str, train: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        train(**settings)
+    assert not (tmp_path / "model").exists()
+
+
+def test_runs_of_other_kinds_are_told_apart(train: Train, trained: Path, labelled: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="already holds"):
+        charrnn.train_classifier(labelled, trained)
+    with pytest.raises(UsageError, match="no run to resume"):
+        charrnn.resume_classifier(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="classifier"):
+        charrnn.resume(trained)
+
+
+def test_validation_texts_of_their_own_are_used(
+    train: Train, tmp_path: Path, some_examples: Callable[..., list[Example]]
+) -> None:
+    val = tmp_path / "val.tsv"
+    rows = [f"{example.labels[0]}\t{example.text}" for example in some_examples(30, seed=5)]
+    val.write_text("\n".join(["label\ttext", *rows]))
+    train(val=val, steps=4)
+    assert figures_of(tmp_path / "model")["validation"]["texts"] == 30
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["training"]["split"] == "given"
