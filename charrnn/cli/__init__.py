@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "Write text with a model.",
     "evaluate": "Score a text under a model.",
     "classify": "Label texts with a classifier.",
+    "inspect": "Show how a model reads a text, as a web page.",
     "corpus": "List and get named corpora.",
 }
 
@@ -70,6 +71,7 @@ def charrnn() -> None:
     charrnn generate model -p "Once"     writes
     charrnn evaluate model other.txt     scores
     charrnn classify model "a text"      labels, with a model that finetune_classifier made
+    charrnn inspect model other.txt -o page.html
     """
 
 
