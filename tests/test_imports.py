@@ -13,17 +13,8 @@ import charrnn
 PACKAGE = Path(charrnn.__file__).parent
 # Each imports from those before it, and from itself; the package itself (`charrnn`) is the first and the last.
 ROOMS = (
-    "base",
-    "text",
-    "network",
-    "model_directory",
-    "checkpoint",
-    "training",
-    "generation",
-    "tasks",
-    "inspection",
-    "api",
-    "cli",
+    *("base", "text", "network", "model_directory", "checkpoint", "training", "generation", "tasks", "inspection"),
+    *("api", "cli"),
 )
 BASE = {"errors", "storage", "settings"}
 SEPARATE = {("generation", "training")}

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from charrnn.network.model import Cell, Network, NetworkConfig
+from charrnn.network.config import Cell, NetworkConfig
+from charrnn.network.model import Network
 from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.text.vocab import Kind, build_vocab
 
