@@ -119,7 +119,7 @@ class ClassifierObjective:
         self.model = network
         self.batches = batches
         self.targets = targets
-        self.val_texts, self.val_targets = val_texts, val_targets
+        self.val_texts, self.val_targets = [text[: batches.max_chars] for text in val_texts], val_targets
         self.precision = precision
         self.device = network.head.weight.device
         self.epoch_steps = float(len(batches.batches))

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -48,6 +49,7 @@ from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 DEFAULT_MINUTES = 3.0
 TRAINING_DEFAULTS: dict[str, Any] = {"batch_size": 64, "bptt_len": 512}  # texts in a step, and characters of one text
 LEARNING_RATES = {"mingru": 3e-3, "lstm": 3e-3, "gru": 2e-3, "elman": 1e-3}  # at the peak
+WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
 EXAMPLES, PRETRAINING, PRETRAINED = "examples.jsonl", "pretraining", "encoders.safetensors"
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 
@@ -224,6 +226,7 @@ class _Session:
         self.texts = [example.text for example in run.splits.train]
         self.val_texts = [example.text for example in run.splits.val]
         self.targets, self.val_targets = (self._targets(part) for part in (run.splits.train, run.splits.val))
+        self.watched = _some(self.val_texts, run.training)
         self.seconds: dict[str, float] = {}
         torch.manual_seed(run.training.seed)
         sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in run.vocabs.items()}
@@ -255,7 +258,7 @@ class _Session:
         begin = time.monotonic()
         linear = self._linear_on(self.texts, self.targets)
         self.seconds["linear model"] = time.monotonic() - begin
-        accuracy = self._val_accuracy(linear.scores(self.val_texts))
+        accuracy = _accuracy(linear.scores(self.val_texts), self.val_targets)
         self.report.note(
             f"linear model: {linear.weight.numel():,} weights in {self.seconds['linear model']:.1f} s, "
             f"{100 * accuracy:.1f} % right on validation"
@@ -273,7 +276,8 @@ class _Session:
         directory = self.output / "training" / PRETRAINING
         directory.mkdir(exist_ok=True)
         model = self.reading.train()
-        objective = ReadingObjective(model, self._batches(), self.val_texts, precision=self.run.training.precision)
+        val_texts = [self.val_texts[i] for i in self.watched]
+        objective = ReadingObjective(model, self._batches(), val_texts, precision=self.run.training.precision)
 
         def keep(is_best: bool) -> None:
             if is_best:
@@ -294,8 +298,8 @@ class _Session:
             self.network.train(),
             self._batches(),
             self.targets,
-            self.val_texts,
-            self.val_targets,
+            [self.val_texts[i] for i in self.watched],
+            self.val_targets[self.watched],
             precision=self.run.training.precision,
         )
         self.report.note("learning the labels")
@@ -330,12 +334,10 @@ class _Session:
 
     def _keep(self, is_best: bool) -> None:
         """Say how good the weights are, and keep them if they are the best so far."""
-        logits = self.objective.val_logits
-        blend = fit_blend(logits, self.val_scores, self.val_targets)
-        blended = self._val_accuracy(blend.logits(logits, self.val_scores))
-        self.report.note(
-            f"  {100 * blended:.1f} % right with the linear model, {100 * self._val_accuracy(logits):.1f} % alone"
-        )
+        logits, scores, targets = self.objective.val_logits, self.val_scores[self.watched], self.objective.val_targets
+        blend = fit_blend(logits, scores, targets)
+        blended, alone = _accuracy(blend.logits(logits, scores), targets), _accuracy(logits, targets)
+        self.report.note(f"  {100 * blended:.1f} % right with the linear model, {100 * alone:.1f} % alone")
         if is_best:
             write_weights(self.output, self.objective.weights(), self.linear)
             model_directory.write_config(self.output, self._classifier(self.linear, blend, {}).config())
@@ -350,7 +352,10 @@ class _Session:
         found = probabilities(blend.logits(logits, self.val_scores), splits.multi_label)
         report: dict[str, Any] = {
             "validation": reporting.evaluate(splits.labels, splits.val, found, splits.multi_label),
-            "alone": {"network": self._val_accuracy(logits), "linear": self._val_accuracy(self.val_scores)},
+            "alone": {
+                "network": _accuracy(logits, self.val_targets),
+                "linear": _accuracy(self.val_scores, self.val_targets),
+            },
         }
         linear = self.linear
         if run.linear.refit and not splits.val_was_given:
@@ -423,12 +428,6 @@ class _Session:
             row[[index[label] for label in example.labels]] = 1.0
         return targets
 
-    def _val_accuracy(self, scores: Tensor) -> float:
-        """Share of validation texts whose label, or very set of labels, is found by scores (N, C) above zero."""
-        if self.val_targets.dim() == 1:
-            return (scores.argmax(1) == self.val_targets).double().mean().item()
-        return ((scores > 0) == self.val_targets.bool()).all(1).double().mean().item()
-
     def _describe(self) -> None:
         splits, note = self.run.splits, self.report.note
         parts = [f"{len(splits.train):,} to train on", f"{len(splits.val):,} to validate on"]
@@ -449,6 +448,22 @@ def _part(training: TrainingConfig, share: float) -> TrainingConfig:
         return replace(training, epochs=share * training.epochs)
     assert training.minutes is not None
     return replace(training, minutes=share * training.minutes)
+
+
+def _some(texts: Sequence[str], training: TrainingConfig) -> list[int]:
+    """Indices of texts, drawn at random if all are too much to read again and again."""
+    assert training.bptt_len is not None
+    draw = np.random.default_rng(training.seed)
+    order = draw.permutation(len(texts))
+    chars = np.cumsum([min(len(texts[i]), training.bptt_len) for i in order])
+    return sorted(order[: max(int((chars <= WATCHED_CHARS).sum()), 1)].tolist())
+
+
+def _accuracy(scores: Tensor, targets: Tensor) -> float:
+    """Share of texts whose class (N,), or whose very set of classes (N, C), is found by scores (N, C) above zero."""
+    if targets.dim() == 1:
+        return (scores.argmax(1) == targets).double().mean().item()
+    return ((scores > 0) == targets.bool()).all(1).double().mean().item()
 
 
 def _view_of(vocab: Vocab) -> ViewName:

@@ -28,7 +28,7 @@ def ngrams(text: str) -> tuple[Counter[str], Counter[str]]:
     return characters, Counter(map(" ".join, runs))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.text("ab. \n日", max_size=12), min_size=1, max_size=5))
 def test_features_are_the_ngrams_of_a_text_with_their_weights(texts: list[str]) -> None:
     model = LinearModel.fit(texts, np.eye(2, dtype=bool)[[i % 2 for i in range(len(texts))]], CONFIG)
