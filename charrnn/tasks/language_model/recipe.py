@@ -31,6 +31,7 @@ RECIPES = (  # each for less than so many minutes
     (0.7, Recipe(96, 3, batch_size=128, bptt_len=16, lr=12e-3)),
     (2.0, Recipe(128, 4, batch_size=64, bptt_len=32, lr=12e-3)),
     (8.0, Recipe(128, 6, batch_size=32, bptt_len=64, lr=6e-3)),
+    (60.0, Recipe(192, 6, batch_size=32, bptt_len=64, lr=6e-3)),
     (math.inf, Recipe(256, 6, batch_size=32, bptt_len=64, lr=6e-3)),
 )
 SIZES_OF_CLASSICS: tuple[tuple[float, Size], ...] = ((0.5, "tiny"), (8.0, "small"), (math.inf, "base"))
