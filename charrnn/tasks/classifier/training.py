@@ -17,7 +17,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from charrnn import checkpoint
 from charrnn.errors import CharrnnError, UsageError
@@ -267,9 +266,12 @@ class _Session:
 
     def _linear_on(self, texts: Sequence[str], targets: Tensor) -> LinearModel:
         run = self.run
-        belongs = targets if targets.dim() > 1 else one_hot(targets, len(run.splits.labels))
+        belongs = targets.bool()
+        if targets.dim() == 1:
+            belongs = torch.zeros(len(texts), len(run.splits.labels), dtype=torch.bool)
+            belongs.scatter_(1, targets[:, None], True)
         balanced, seed = run.objective.balanced, run.training.seed
-        return LinearModel.fit(texts, belongs.bool().numpy(), run.linear, balanced=balanced, seed=seed)
+        return LinearModel.fit(texts, belongs.numpy(), run.linear, balanced=balanced, seed=seed)
 
     def _pretrain(self, share: float) -> None:
         """Let the encoders learn to read, in a share of the budget, and keep the best."""
