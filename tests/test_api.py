@@ -1,4 +1,4 @@
-"""The package's front: three functions, two errors, nothing imported before it is needed."""
+"""The package's front: a few functions, two errors, nothing imported before it is needed."""
 
 import json
 import subprocess

@@ -46,7 +46,8 @@ def plot_confusion(report: Path) -> Path:
     parts = json.loads(report.read_text(encoding="utf-8"))
     part = "test" if "test" in parts else "validation"
     labels = [row["label"] for row in parts[part]["per_label"]]
-    counts = parts[part]["confusion"]
+    known = {(given, said): count for given, said, count in parts[part]["confusion"]}
+    counts = [[known.get((given, said), 0) for said in labels] for given in labels]
     side = min(3 + 0.25 * len(labels), 30)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()

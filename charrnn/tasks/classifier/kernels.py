@@ -27,25 +27,21 @@ def _bucket(state, is_word, num_buckets):
 
 
 @njit(cache=True)
-def _fill_buckets(text, char_lengths, word_lengths, num_buckets, out):
-    """Write the bucket of every n-gram of a text to `out`, which grows with it; returns how many there are."""
+def _buckets_at(text, start, char_lengths, word_lengths, num_buckets, out):
+    """Write the buckets of all n-grams that begin at a place of a text to `out`; returns how many there are."""
     count = 0
-    size = len(text)
-    word_start = 0
-    while word_start < size - 1:  # at the space before a word
-        word_end = word_start + 1
-        while text[word_end] != SPACE:
-            word_end += 1
-        for start in range(word_start, word_end):
-            state = MULTIPLIER
-            for end in range(start, min(word_end + 1, start + char_lengths[1])):
-                state = _mix(state, text[end])
-                if end - start + 1 >= char_lengths[0]:
-                    out[count] = _bucket(state, 0, num_buckets)
-                    count += 1
+    state = MULTIPLIER
+    for end in range(start, min(start + char_lengths[1], len(text))):
+        state = _mix(state, text[end])
+        if end - start + 1 >= char_lengths[0]:
+            out[count] = _bucket(state, 0, num_buckets)
+            count += 1
+        if text[end] == SPACE and end > start:
+            break
+    if text[start] == SPACE:
         state = uint64(1)
         words = 0
-        for end in range(word_start + 1, size):
+        for end in range(start + 1, len(text)):
             state = _mix(state, text[end])
             if text[end] == SPACE:
                 words += 1
@@ -54,7 +50,6 @@ def _fill_buckets(text, char_lengths, word_lengths, num_buckets, out):
                     count += 1
                 if words == word_lengths[1]:
                     break
-        word_start = word_end
     return count
 
 
@@ -63,14 +58,15 @@ def document_counts(points, starts, char_lengths, word_lengths, num_buckets):
     """In how many texts each bucket occurs: (K,)."""
     counts = np.zeros(num_buckets, np.int32)
     last_text = np.full(num_buckets, -1, np.int32)
+    buckets = np.empty(char_lengths[1] + word_lengths[1], np.int64)
     for i in range(len(starts) - 1):
         text = points[starts[i] : starts[i + 1]]
-        buckets = np.empty(len(text) * (char_lengths[1] + word_lengths[1]), np.int64)
-        for k in range(_fill_buckets(text, char_lengths, word_lengths, num_buckets, buckets)):
-            bucket = buckets[k]
-            if last_text[bucket] != i:
-                last_text[bucket] = i
-                counts[bucket] += 1
+        for start in range(len(text) - 1):
+            for k in range(_buckets_at(text, start, char_lengths, word_lengths, num_buckets, buckets)):
+                bucket = buckets[k]
+                if last_text[bucket] != i:
+                    last_text[bucket] = i
+                    counts[bucket] += 1
     return counts
 
 
@@ -85,22 +81,22 @@ def feature_values(points, starts, char_lengths, word_lengths, feature_of, is_wo
     features = np.empty(1024, np.int32)
     values = np.empty(1024, np.float32)
     counts = np.zeros(len(idf), np.int32)
+    buckets = np.empty(char_lengths[1] + word_lengths[1], np.int64)
     total = 0
     for i in range(len(starts) - 1):
         text = points[starts[i] : starts[i + 1]]
-        buckets = np.empty(len(text) * (char_lengths[1] + word_lengths[1]), np.int64)
-        found = _fill_buckets(text, char_lengths, word_lengths, len(feature_of), buckets)
-        if total + found > len(features):
-            features = np.concatenate((features, np.empty(total + found, np.int32)))
-            values = np.concatenate((values, np.empty(len(features) - len(values), np.float32)))
         begin = total
-        for k in range(found):
-            feature = feature_of[buckets[k]]
-            if feature >= 0:
-                if counts[feature] == 0:
-                    features[total] = feature
-                    total += 1
-                counts[feature] += 1
+        for start in range(len(text) - 1):
+            if total + len(buckets) > len(features):
+                features = np.concatenate((features, np.empty_like(features)))
+                values = np.concatenate((values, np.empty_like(values)))
+            for k in range(_buckets_at(text, start, char_lengths, word_lengths, len(feature_of), buckets)):
+                feature = feature_of[buckets[k]]
+                if feature >= 0:
+                    if counts[feature] == 0:
+                        features[total] = feature
+                        total += 1
+                    counts[feature] += 1
         squares = np.zeros(2)
         for k in range(begin, total):
             feature = features[k]

@@ -41,6 +41,7 @@ class LinearConfig:
     max_words: int = 2  # n-grams of words, from one on
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
+    noisy_copies: int = 0  # of the training texts, with typing mistakes as the network's texts have, beside the texts
     refit: bool = True  # once all is chosen: on what was split off for validation too
 
     def __post_init__(self) -> None:
@@ -48,6 +49,8 @@ class LinearConfig:
             raise UsageError(f"min_chars must lie between 1 and max_chars, not {self.min_chars}")
         if self.max_words < 1 or self.min_texts < 1:
             raise UsageError("max_words and min_texts must be at least 1")
+        if self.noisy_copies < 0:
+            raise UsageError(f"noisy_copies must not be negative, not {self.noisy_copies}")
         if not self.svm_cost > 0:
             raise UsageError(f"svm_cost must be above 0, not {self.svm_cost}")
 
@@ -71,6 +74,8 @@ class LinearModel:
         num_classes = belongs.shape[1]
         counts = kernels.document_counts(*_code_points(texts), *_lengths(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
+        if not len(found):
+            raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
         limit = min(MAX_FEATURES, MAX_WEIGHTS // num_classes)
         buckets = np.sort(found[np.argsort(-counts[found], kind="stable")[:limit]])
         idf = (np.log((1 + len(texts)) / (1 + counts[buckets])) + 1).astype(np.float32)

@@ -110,15 +110,19 @@ class View(nn.Module):
         """
         windows = torch.split(ids, size)
         state = self.backwards.initial_state(1)
-        entered = [state]
-        for window in reversed(windows[1:]):
-            _, state = self.backwards.read(self.forwards.embed(window.flip(0)), state)
-            entered.append(state)
+        # In one piece each: thousands of small tensors among the large ones would tear the memory to pieces.
+        entered = [[part.new_empty(len(windows), *part.shape) for part in layer] for layer in state]
+        for i in reversed(range(len(windows))):
+            for kept, layer in zip(entered, state, strict=True):
+                for whole, part in zip(kept, layer, strict=True):
+                    whole[i] = part
+            if i > 0:
+                _, state = self.backwards.read(self.forwards.embed(windows[i].flip(0)), state)
         state = self.forwards.initial_state(1)
-        for window, back_state in zip(windows, reversed(entered), strict=True):
+        for i, window in enumerate(windows):
             x = self.forwards.embed(window)
             there, state = self.forwards.read(x, state)
-            back, _ = self.backwards.read(x.flip(0), back_state)
+            back, _ = self.backwards.read(x.flip(0), tuple(tuple(whole[i] for whole in kept) for kept in entered))
             yield torch.cat([there.float(), back.float().flip(0)], dim=-1)
 
 

@@ -5,6 +5,7 @@ Shapes: N texts, C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,9 @@ def evaluate(labels: Sequence[str], examples: Sequence[Example], found: Tensor, 
     report["per_label"] = table
     report["unseen_labels"] = unseen
     if not multi_label:
-        report["confusion"] = _confusion(labels, examples, found.argmax(1).tolist())
+        said = (labels[i] for i in found.argmax(1).tolist())
+        pairs = Counter((example.labels[0], label) for example, label in zip(examples, said, strict=True))
+        report["confusion"] = [[*pair, count] for pair, count in sorted(pairs.items())]  # label given, label said
     report["mistakes"] = _mistakes(labels, examples, found, right, multi_label)
     return report
 
@@ -103,23 +106,21 @@ def _render_part(part: str, figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _render_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[str]:
-    counts = np.array(confusion)
+def _render_confusion(labels: Sequence[str], confusion: Sequence[Sequence[Any]]) -> list[str]:
     if len(labels) > WIDEST_MATRIX:
-        off = counts.copy()
-        np.fill_diagonal(off, 0)
-        order = np.argsort(-off, axis=None, kind="stable")[:SHOWN_PAIRS]
-        pairs = [divmod(int(i), len(labels)) for i in order]
-        lines = [f"  {off[a, b]:5,}  {labels[a]} taken for {labels[b]}" for a, b in pairs if off[a, b]]
+        often = [(count, given, said) for given, said, count in confusion if given != said and count > 1]
+        often = sorted(often, key=lambda pair: -pair[0])[:SHOWN_PAIRS]
+        lines = [f"  {count:5,}  {given} taken for {said}" for count, given, said in often]
         return ["most often confused:", *lines, ""] if lines else []
-    size = max(len(f"{counts.max():,}"), *(min(len(label), 8) for label in labels)) + 2
+    counts = {(given, said): f"{count:,}" for given, said, count in confusion}
+    size = max(map(len, [*counts.values(), *(label[:8] for label in labels)])) + 2
     width = max(map(len, labels))
     lines = [
         "confusion (rows: given, columns: said)",
         " " * width + "".join(f"{label[:8]:>{size}}" for label in labels),
     ]
-    for label, row in zip(labels, counts, strict=True):
-        lines.append(f"{label:{width}}" + "".join(f"{number or '·':>{size}}" for number in row))
+    for given in labels:
+        lines.append(f"{given:{width}}" + "".join(f"{counts.get((given, said), '·'):>{size}}" for said in labels))
     return [*lines, ""]
 
 
@@ -137,15 +138,6 @@ def _answers(found: Tensor, multi_label: bool) -> Array:
     if multi_label:
         return (found >= THRESHOLD).numpy()
     return torch.zeros_like(found, dtype=torch.bool).scatter_(1, found.argmax(1, keepdim=True), True).numpy()
-
-
-def _confusion(labels: Sequence[str], examples: Sequence[Example], said: Sequence[int]) -> list[list[int]]:
-    index = {label: i for i, label in enumerate(labels)}
-    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for example, answer in zip(examples, said, strict=True):
-        if example.labels[0] in index:
-            counts[index[example.labels[0]], answer] += 1
-    return counts.tolist()
 
 
 def _mistakes(

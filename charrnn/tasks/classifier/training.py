@@ -17,7 +17,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from charrnn import checkpoint, model_directory
 from charrnn.errors import CharrnnError, UsageError
@@ -41,6 +40,7 @@ from charrnn.tasks.classifier.objective import (
     ReadingObjective,
     TextBatches,
 )
+from charrnn.text.noise import add_noise
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import RUN, refuse_occupied, require_run
@@ -267,9 +267,20 @@ class _Session:
 
     def _linear_on(self, texts: Sequence[str], targets: Tensor) -> LinearModel:
         run = self.run
-        belongs = targets if targets.dim() > 1 else one_hot(targets, len(run.splits.labels))
-        balanced, seed = run.objective.balanced, run.training.seed
-        return LinearModel.fit(texts, belongs.bool().numpy(), run.linear, balanced=balanced, seed=seed)
+        belongs = targets.bool()
+        if targets.dim() == 1:
+            belongs = torch.zeros(len(texts), len(run.splits.labels), dtype=torch.bool)
+            belongs.scatter_(1, targets[:, None], True)
+        balanced, seed, copies = run.objective.balanced, run.training.seed, run.linear.noisy_copies
+        draw, letters = np.random.default_rng(seed), self._batches().letters
+        noisy = [
+            add_noise(text, draw.uniform(0, run.objective.noise), letters, draw)
+            for _ in range(copies)
+            for text in texts
+        ]
+        return LinearModel.fit(
+            [*texts, *noisy], belongs.repeat(1 + copies, 1).numpy(), run.linear, balanced=balanced, seed=seed
+        )
 
     def _pretrain(self, share: float) -> None:
         """Let the encoders learn to read, in a share of the budget, and keep the best."""

@@ -19,7 +19,7 @@ def test_figures_of_one_label_a_text() -> None:
     f1 = {"a": 4 / 7, "b": 4 / 5, "c": 0, "new": 0}
     assert report["macro_f1"] == pytest.approx(sum(f1.values()) / 4)
     assert {row["label"]: row["f1"] for row in report["per_label"]} == pytest.approx({n: f1[n] for n in LABELS})
-    assert report["confusion"] == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert report["confusion"] == [["a", "a", 2], ["a", "b", 1], ["b", "b", 2], ["c", "a", 1], ["new", "a", 1]]
     assert report["unseen_labels"] == ["new"]
     assert report["expected_calibration_error"] == pytest.approx(0.8 - 4 / 7)
     assert {mistake["text"] for mistake in report["mistakes"]} == {"text 2", "text 5", "text 6"}

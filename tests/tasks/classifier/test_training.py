@@ -106,7 +106,7 @@ def test_a_finished_run_is_not_run_again(trained: Path) -> None:
     [
         {"views": "char", "pretraining": None, "averaging": None},
         {"views": "subword", "cell": "lstm", "balanced": True},
-        {"epochs": 2.0, "refit": False},
+        {"epochs": 2.0, "refit": False, "noisy_copies": 1},
         {"minutes": 0.02},
     ],
     ids=lambda settings: ", ".join(settings),
@@ -172,6 +172,7 @@ def test_a_language_model_is_where_its_view_starts(
         ({"views": "none"}, "both"),
         ({"noise": 2.0}, "noise"),
         ({"min_chars": 9}, "min_chars"),
+        ({"noisy_copies": -1}, "noisy_copies"),
         ({"label_column": "lable"}, "did you mean 'label'"),
         ({"model": "missing"}, "missing"),
         ({"label_separator": ","}, "multi_label"),
