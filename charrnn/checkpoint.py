@@ -24,7 +24,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the text of a safetensors file. Raises CharrnnError if it is damaged."""
     arrays, metadata = load_arrays(path)
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, metadata
+    # Copies, in torch's own memory: products round otherwise where an array begins elsewhere.
+    return {name: torch.from_numpy(array).clone() for name, array in arrays.items()}, metadata
 
 
 def describe(model_type: str, network: Network, vocab: Vocab, figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Every test has a cache of its own; slow ones run with --slow, those for a GPU where there is one."""
+"""Every test has a cache of its own; slow ones run with --slow, those for a GPU or a browser where there is one."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LEFT_OUT = pytest.StashKey[list[str]]()
-REASONS = {"slow": "--slow runs them", "gpu": "this machine has no CUDA or Apple GPU"}
+REASONS = {
+    "slow": "--slow runs them",
+    "gpu": "this machine has no CUDA or Apple GPU",
+    "browser": "this machine has no Chromium or Chrome; on Debian or Ubuntu: sudo apt-get install chromium",
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+MAC_BROWSERS = ("Google Chrome", "Chromium")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = {
         "slow": config.getoption("--slow"),
         "gpu": torch.cuda.is_available() or torch.backends.mps.is_available(),
+        "browser": find_browser() is not None,
     }
     config.stash[LEFT_OUT] = [
         f"left out: {count} tests marked {marker} ({REASONS[marker]})"
@@ -35,6 +43,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     return config.stash[LEFT_OUT]
+
+
+def find_browser() -> str | None:
+    """The program of a Chromium or Chrome that is installed."""
+    on_mac = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in MAC_BROWSERS]
+    return next(filter(None, map(shutil.which, [*BROWSERS, *on_mac])), None)
+
+
+@pytest.fixture(scope="session")
+def browser_program() -> str:
+    found = find_browser()
+    assert found is not None
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,10 @@ import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 # Each imports from those before it, and from itself; the package itself (`charrnn`) is the first and the last.
-ROOMS = ("base", "text", "network", "model_directory", "checkpoint", "training", "generation", "tasks", "api", "cli")
+ROOMS = (
+    *("base", "text", "network", "model_directory", "checkpoint", "training", "generation", "tasks", "inspection"),
+    *("api", "cli"),
+)
 BASE = {"errors", "storage", "settings"}
 SEPARATE = {("generation", "training")}
 HEAVY = {"torch", "numpy", "tokenizers", "numba", "safetensors", "matplotlib", "charset_normalizer", "tqdm"}
@@ -96,7 +99,7 @@ def test_a_first_look_loads_nothing_heavy(code: str) -> None:
     assert loaded & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "corpus"])
+@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "inspect", "corpus"])
 def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
     loaded = loaded_by(
         f"import sys; sys.argv = ['charrnn', '{command}', '--help']; from charrnn.cli import main; main()"

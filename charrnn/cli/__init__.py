@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a model on text.",
     "generate": "Write text with a model.",
     "evaluate": "Score a text under a model.",
+    "inspect": "Show how a model reads a text, as a web page.",
     "corpus": "List and get named corpora.",
 }
 
@@ -68,6 +69,7 @@ def charrnn() -> None:
     charrnn train book.txt -o model      a few minutes, on the GPU if there is one
     charrnn generate model -p "Once"     writes
     charrnn evaluate model other.txt     scores
+    charrnn inspect model other.txt -o page.html
     """
 
 

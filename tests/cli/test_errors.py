@@ -117,6 +117,20 @@ WRONG_CALLS: list[tuple[str, int, str]] = [
     ("evaluate model image.png", 2, "not a text file"),
     ("evaluate model latin.txt", 2, "--encoding cp1252"),
     ("evaluate model text.txt --device abacus", 2, "abacus"),
+    ("inspect model text.txt", 2, "--output"),
+    ("inspect model -o new", 2, "FILE"),
+    ("inspect missing text.txt -o new", 2, "missing"),
+    ("inspect foreign text.txt -o new", 2, "foreign"),
+    ("inspect model missing.txt -o new", 2, "missing.txt"),
+    ("inspect model empty.txt -o new", 2, "the text is empty"),
+    ("inspect model - -o new", 2, "the text is empty"),
+    ("inspect model image.png -o new", 2, "not a text file"),
+    ("inspect model latin.txt -o new", 2, "--encoding cp1252"),
+    ("inspect model text.txt -o foreign", 2, "is a folder"),
+    ("inspect model text.txt -o nowhere/new", 2, "no folder nowhere"),
+    ("inspect model text.txt -o short.txt/new", 2, "no folder short.txt"),
+    ("inspect model text.txt -o new --max-chars 0", 2, "--max-chars"),
+    ("inspect model text.txt -o new --device abacus", 2, "abacus"),
 ]
 
 
@@ -138,6 +152,7 @@ def test_a_wrong_call_is_one_line_and_changes_nothing(
     [
         ["generate", "model"],
         ["evaluate", "model", "text.txt"],
+        ["inspect", "model", "text.txt", "-o", "new"],
         ["train", "text.txt", "-o", "new", "--init-from", "model"],
     ],
     ids=" ".join,
@@ -232,7 +247,9 @@ def test_the_command_alone_shows_its_help(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["train", "--help"], ["generate", "-h"], ["evaluate", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["-h"], ["train", "--help"], ["generate", "-h"], ["evaluate", "--help"], ["inspect", "--help"]],
+    ids=" ".join,
 )
 def test_help_goes_to_stdout(arguments: Call, cli: Cli) -> None:
     result = cli(*arguments)

@@ -31,10 +31,11 @@ RECIPES = (  # each for less than so many minutes
     (0.7, Recipe(96, 3, batch_size=128, bptt_len=16, lr=12e-3)),
     (2.0, Recipe(128, 4, batch_size=64, bptt_len=32, lr=12e-3)),
     (8.0, Recipe(128, 6, batch_size=32, bptt_len=64, lr=6e-3)),
+    (60.0, Recipe(192, 6, batch_size=32, bptt_len=64, lr=6e-3)),
     (math.inf, Recipe(256, 6, batch_size=32, bptt_len=64, lr=6e-3)),
 )
 SIZES_OF_CLASSICS: tuple[tuple[float, Size], ...] = ((0.5, "tiny"), (8.0, "small"), (math.inf, "base"))
-MOST_WEIGHT_DECAY = 4.0
+MOST_FORGOTTEN = 0.015  # of the weights in a step
 LEARNING_RATES: dict[Cell, float] = {"mingru": 6e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # of sizes asked for
 
 
@@ -58,8 +59,8 @@ def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkCon
     return replace(network, hidden_size=network.width, num_layers=network.depth), training
 
 
-def regularization(passes: float, parameters_per_token: float, lr_per_pass: float) -> tuple[float, float]:
-    """Dropout and weight decay that suit a run; `lr_per_pass` is the peak learning rate times the steps of a pass.
+def regularization(passes: float, parameters_per_token: float, lr: float, steps_per_pass: float) -> tuple[float, float]:
+    """Dropout and weight decay that suit a run; `lr` is the peak learning rate.
 
     The more often a text is read and the larger the network, the more it must be kept from learning by heart. Where
     little is read more than once, both only slow learning. What weight decay does depends on how much of the weights is
@@ -68,5 +69,5 @@ def regularization(passes: float, parameters_per_token: float, lr_per_pass: floa
     risk = passes * parameters_per_token / 2
     if passes < 2 or risk < 1:
         return 0.0, WEIGHT_DECAY
-    forgotten = 0.3 * risk**0.65
-    return min(0.025 * math.log2(risk), 0.4), min(max(forgotten / lr_per_pass, WEIGHT_DECAY), MOST_WEIGHT_DECAY)
+    forgotten = min(0.3 * risk**0.65 / steps_per_pass, MOST_FORGOTTEN)
+    return min(0.025 * math.log2(risk), 0.4), max(forgotten / lr, WEIGHT_DECAY)

@@ -265,8 +265,8 @@ class _Session:
         """Set the dropout and the weight decay asked for, or what suits the number of passes over the text."""
         passes = self.passes(self.trainer.progress.total_steps)
         parameters_per_token = self.network.num_parameters() / len(self.train_ids)
-        lr_per_pass = self.trainer.lr * self.trainer.objective.epoch_steps
-        dropout, weight_decay = regularization(passes, parameters_per_token, lr_per_pass)
+        steps_per_pass = self.trainer.objective.epoch_steps
+        dropout, weight_decay = regularization(passes, parameters_per_token, self.trainer.lr, steps_per_pass)
         asked = self.run.network.dropout
         self.network.set_dropout(dropout if asked is None else asked)
         if self.run.training.weight_decay is None:
