@@ -255,9 +255,9 @@ def test_what_is_no_model_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_kind_is_a_usage_error(directory: Path) -> None:
-    config = json.loads((directory / "config.json").read_text()) | {"model_type": "classifier"}
+    config = json.loads((directory / "config.json").read_text()) | {"model_type": "translator"}
     (directory / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UsageError, match="classifier"):
+    with pytest.raises(UsageError, match="translator"):
         charrnn.load(directory)
 
 
