@@ -352,6 +352,7 @@ class _Session:
         if is_best:
             write_weights(self.output, self.objective.weights(), self.linear)
             model_directory.write_config(self.output, self._classifier(self.linear, blend, {}).config())
+        self.network.train()  # a classifier has it in evaluation mode
 
     def _finish(self) -> Classifier:
         """Fit what is fitted last, report, and give the finished classifier back."""

@@ -46,7 +46,7 @@ def test_kills_at_any_moment_leave_no_trace(tmp_path: Path, labelled: Path, monk
     subprocess.run(command("-o", killed, "--resume"), check=True, capture_output=True)
     theirs, ours = (load_tensors(each / "model.safetensors")[0] for each in (undisturbed, killed))
     assert theirs.keys() == ours.keys()
-    assert all(torch.equal(tensor, ours[name]) for name, tensor in theirs.items())
+    assert [name for name, tensor in theirs.items() if not torch.equal(tensor, ours[name])] == []
     reports = [json.loads((each / "report.json").read_text()) for each in (undisturbed, killed)]
     assert reports[0]["validation"] == reports[1]["validation"]
 

@@ -72,7 +72,7 @@ def test_both_vocabularies_are_readable_by_others(trained: Path, classifier: Cla
         assert ids == classifier.vocabs[name].encode("naïve owl").tolist()
 
 
-@pytest.mark.parametrize("stops", [(2,), (5,), (2, 5)], ids=["while reading", "while labelling", "in both"])
+@pytest.mark.parametrize("stops", [(2,), (6,), (2, 6)], ids=["while reading", "while labelling", "in both"])
 def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
     stops: tuple[int, ...], train: Train, tmp_path: Path
 ) -> None:
