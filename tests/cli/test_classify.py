@@ -18,7 +18,14 @@ import charrnn
 from charrnn.cli import run
 from charrnn.cli.finetune_classifier import finetune_classifier
 
-TINY = {"char_width": 16, "char_layers": 1, "subword_width": 16, "subword_layers": 1, "subword_vocab_size": 300}
+TINY = {
+    "num_readers": 1,
+    "char_width": 16,
+    "char_layers": 1,
+    "subword_width": 16,
+    "subword_layers": 1,
+    "subword_vocab_size": 300,
+}
 TINY |= {"batch_size": 16, "bptt_len": 64, "num_validations": 2}
 OPTIONS = [f"--set={name}={value}" for name, value in TINY.items()]
 OPTIONS += ["--set=precision=fp32", "--device=cpu", "--steps=20"]

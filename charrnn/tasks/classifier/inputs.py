@@ -49,7 +49,7 @@ def collate(encoded: Encoded, indices: Sequence[int], device: torch.device) -> I
 
 def logits_of(network: ClassifierNetwork, encoded: Encoded, device: torch.device, precision: str) -> Tensor:
     """The network's logits (N, C) of all texts, in their order, on the CPU. A long text is read alone."""
-    logits = torch.empty(len(encoded[0]), network.head.out_features)
+    logits = torch.empty(len(encoded[0]), network.num_classes)
     with torch.inference_mode(), autocast(device, precision):
         for indices in _batches(encoded):
             logits[indices] = network(collate(encoded, indices, device), WINDOW).cpu()

@@ -1,8 +1,9 @@
 """Compiled kernels of the linear model: counting hashed n-grams, and training a support vector machine.
 
 Texts are UTF-32 code points, joined: text i is points[starts[i]:starts[i + 1]], its words parted by single spaces,
-with a space at either end. N-grams of characters lie within a word and the spaces around it; n-grams of words are
-runs of words. The lowest bit of a bucket tells them apart: 0 characters, 1 words.
+with a space at either end. There are three kinds of features, told apart by the lowest two bits of a bucket:
+n-grams of characters within a word and the spaces around it (0), words and pairs of neighbours (1), and pairs of words
+no further apart than some distance, whatever stands between them, the beginning of the text being a word (2).
 
 Shapes: N texts, K buckets, F features (buckets that are in use), C classes.
 """
@@ -11,7 +12,9 @@ import numpy as np
 from numba import njit, prange, uint64
 
 SPACE = 32
+CHARACTERS, WORDS, PAIRS = 0, 1, 2
 MULTIPLIER = uint64(0x9E3779B97F4A7C15)
+BEGINNING = uint64(1)
 
 
 @njit(inline="always")
@@ -21,48 +24,68 @@ def _mix(state, value):
 
 
 @njit(inline="always")
-def _bucket(state, is_word, num_buckets):
-    """A number below `num_buckets`, a power of two, odd for n-grams of words."""
-    return ((state >> uint64(32)) & uint64(num_buckets - 1)) & ~uint64(1) | uint64(is_word)
+def _bucket(state, kind, num_buckets):
+    """A number below `num_buckets`, a power of two, with the kind in its lowest two bits."""
+    return ((state >> uint64(32)) & uint64(num_buckets - 1)) & ~uint64(3) | uint64(kind)
 
 
 @njit(cache=True)
-def _buckets_at(text, start, char_lengths, word_lengths, num_buckets, out):
-    """Write the buckets of all n-grams that begin at a place of a text to `out`; returns how many there are."""
+def _buckets_at(text, start, char_lengths, distance, num_buckets, out):
+    """Write the buckets of all features that begin at a place of a text to `out`; returns how many there are."""
     count = 0
     state = MULTIPLIER
     for end in range(start, min(start + char_lengths[1], len(text))):
         state = _mix(state, text[end])
         if end - start + 1 >= char_lengths[0]:
-            out[count] = _bucket(state, 0, num_buckets)
+            out[count] = _bucket(state, CHARACTERS, num_buckets)
             count += 1
         if text[end] == SPACE and end > start:
             break
     if text[start] == SPACE:
-        state = uint64(1)
+        first = uint64(0)
+        state = MULTIPLIER
         words = 0
         for end in range(start + 1, len(text)):
-            state = _mix(state, text[end])
-            if text[end] == SPACE:
-                words += 1
-                if words >= word_lengths[0]:
-                    out[count] = _bucket(state, 1, num_buckets)
+            if text[end] != SPACE:
+                state = _mix(state, text[end])
+                continue
+            words += 1
+            if start == 0 and words <= distance:
+                out[count] = _bucket(_mix(BEGINNING, state), PAIRS, num_buckets)
+                count += 1
+            if words == 1:
+                first = state
+                out[count] = _bucket(state, WORDS, num_buckets)
+                count += 1
+            else:
+                pair = _mix(_mix(first, SPACE), state)  # the order of the two counts
+                if words == 2:
+                    out[count] = _bucket(pair, WORDS, num_buckets)
                     count += 1
-                if words == word_lengths[1]:
-                    break
+                out[count] = _bucket(pair, PAIRS, num_buckets)
+                count += 1
+            if words > distance:
+                break
+            state = MULTIPLIER
     return count
 
 
+@njit(inline="always")
+def _most_at(char_lengths, distance):
+    """How many features begin at a place, at most."""
+    return char_lengths[1] + 2 * distance + 2
+
+
 @njit(cache=True)
-def document_counts(points, starts, char_lengths, word_lengths, num_buckets):
+def document_counts(points, starts, char_lengths, distance, num_buckets):
     """In how many texts each bucket occurs: (K,)."""
     counts = np.zeros(num_buckets, np.int32)
     last_text = np.full(num_buckets, -1, np.int32)
-    buckets = np.empty(char_lengths[1] + word_lengths[1], np.int64)
+    buckets = np.empty(_most_at(char_lengths, distance), np.int64)
     for i in range(len(starts) - 1):
         text = points[starts[i] : starts[i + 1]]
         for start in range(len(text) - 1):
-            for k in range(_buckets_at(text, start, char_lengths, word_lengths, num_buckets, buckets)):
+            for k in range(_buckets_at(text, start, char_lengths, distance, num_buckets, buckets)):
                 bucket = buckets[k]
                 if last_text[bucket] != i:
                     last_text[bucket] = i
@@ -71,17 +94,17 @@ def document_counts(points, starts, char_lengths, word_lengths, num_buckets):
 
 
 @njit(cache=True)
-def feature_values(points, starts, char_lengths, word_lengths, feature_of, is_word, idf):
+def feature_values(points, starts, char_lengths, distance, feature_of, kinds, idf):
     """Weighted features of all texts, sparse: offsets (N + 1,), features (…,) and values (…,) of text after text.
 
-    feature_of (K,) gives the feature of a bucket, or −1; is_word (F,), idf (F,). A value is (1 + ln count)·idf, and
-    a text's values over characters have norm 1, and so have those over words.
+    feature_of (K,) gives the feature of a bucket, or −1; kinds (F,), idf (F,). A value is (1 + ln count)·idf, and
+    a text's values of each kind have norm 1.
     """
     offsets = np.zeros(len(starts), np.int64)
     features = np.empty(1024, np.int32)
     values = np.empty(1024, np.float32)
     counts = np.zeros(len(idf), np.int32)
-    buckets = np.empty(char_lengths[1] + word_lengths[1], np.int64)
+    buckets = np.empty(_most_at(char_lengths, distance), np.int64)
     total = 0
     for i in range(len(starts) - 1):
         text = points[starts[i] : starts[i + 1]]
@@ -90,22 +113,22 @@ def feature_values(points, starts, char_lengths, word_lengths, feature_of, is_wo
             if total + len(buckets) > len(features):
                 features = np.concatenate((features, np.empty_like(features)))
                 values = np.concatenate((values, np.empty_like(values)))
-            for k in range(_buckets_at(text, start, char_lengths, word_lengths, len(feature_of), buckets)):
+            for k in range(_buckets_at(text, start, char_lengths, distance, len(feature_of), buckets)):
                 feature = feature_of[buckets[k]]
                 if feature >= 0:
                     if counts[feature] == 0:
                         features[total] = feature
                         total += 1
                     counts[feature] += 1
-        squares = np.zeros(2)
+        squares = np.zeros(3)
         for k in range(begin, total):
             feature = features[k]
             value = (1 + np.log(counts[feature])) * idf[feature]
             counts[feature] = 0
             values[k] = value
-            squares[is_word[feature]] += value * value
+            squares[kinds[feature]] += value * value
         for k in range(begin, total):
-            values[k] /= np.sqrt(squares[is_word[features[k]]])
+            values[k] /= np.sqrt(squares[kinds[features[k]]])
         offsets[i + 1] = total
     return offsets, features[:total], values[:total]
 

@@ -1,6 +1,7 @@
-"""A linear support vector machine over n-grams of words and characters: what a text says, whatever its order.
+"""A linear support vector machine over n-grams of characters, words and pairs of near words: what a text says,
+however it is arranged.
 
-N-grams are hashed into buckets; those that training texts hold become features, weighted by term frequency times
+All are hashed into buckets; those that training texts hold become features, weighted by term frequency times
 inverse document frequency. One machine a class tells it from all others.
 
 Shapes: N texts, F features, C classes.
@@ -22,8 +23,8 @@ from torch import Tensor
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier import kernels
 
-NUM_BUCKETS = 1 << 22
-MAX_FEATURES = 1 << 18
+NUM_BUCKETS = 1 << 23
+MAX_FEATURES = 1 << 20
 MAX_WEIGHTS = 1 << 24  # F·C at most: many classes leave room for fewer features
 MAX_VISITS = 1e10  # of features while training: very many texts of very many classes get fewer epochs
 MAX_EPOCHS = 50
@@ -38,7 +39,7 @@ class LinearConfig:
 
     min_chars: int = 1  # n-grams of characters, within words
     max_chars: int = 5
-    max_words: int = 2  # n-grams of words, from one on
+    pair_distance: int = 4  # of two words in a text that count as a pair, at most; the beginning is a word too
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
     noisy_copies: int = 0  # of the training texts, with typing mistakes as the network's texts have, beside the texts
@@ -47,8 +48,9 @@ class LinearConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.min_chars <= self.max_chars:
             raise UsageError(f"min_chars must lie between 1 and max_chars, not {self.min_chars}")
-        if self.max_words < 1 or self.min_texts < 1:
-            raise UsageError("max_words and min_texts must be at least 1")
+        for name in ("pair_distance", "min_texts"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.noisy_copies < 0:
             raise UsageError(f"noisy_copies must not be negative, not {self.noisy_copies}")
         if not self.svm_cost > 0:
@@ -72,7 +74,7 @@ class LinearModel:
     ) -> LinearModel:
         """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
         num_classes = belongs.shape[1]
-        counts = kernels.document_counts(*_code_points(texts), *_lengths(config), NUM_BUCKETS)
+        counts = kernels.document_counts(*_code_points(texts), *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
             raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
@@ -126,9 +128,9 @@ class LinearModel:
         return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias)
 
     def _features(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
-        is_word = (self.buckets & 1).astype(np.int64)
+        kinds = (self.buckets & 3).astype(np.int64)
         return kernels.feature_values(  # type: ignore[no-any-return]
-            *_code_points(texts), *_lengths(self.config), self.feature_of, is_word, self.idf
+            *_code_points(texts), *_reach(self.config), self.feature_of, kinds, self.idf
         )
 
 
@@ -140,5 +142,5 @@ def _code_points(texts: Sequence[str]) -> tuple[Array, Array]:
     return np.frombuffer(data, dtype=np.uint32), starts
 
 
-def _lengths(config: LinearConfig) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (config.min_chars, config.max_chars), (1, config.max_words)
+def _reach(config: LinearConfig) -> tuple[tuple[int, int], int]:
+    return (config.min_chars, config.max_chars), config.pair_distance

@@ -102,6 +102,8 @@ class Classifier:
             raise CharrnnError(f"{directory}: no weights yet (they are written at the first validation)")
         try:
             network_config = from_mapping(ClassifierConfig, config["network"])
+            if None in asdict(network_config).values():
+                raise ValueError("the network's shape is not all there")
             linear_config = from_mapping(LinearConfig, config["linear"])
             blend = from_mapping(Blend, config["blend"])
             seen_sizes = {name: int(config["vocabs"][name]["seen_size"]) for name in network_config.view_names}
@@ -159,7 +161,7 @@ class Classifier:
     def scores(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The network's logits and the linear model's scores, (N, C) each."""
         texts = [text.strip() for text in texts]
-        device = self.network.head.weight.device
+        device = self.network.device
         logits = logits_of(self.network, encode(texts, self.vocabs), device, "fp32")
         return logits, self.linear.scores(texts)
 

@@ -1,15 +1,17 @@
-"""The network: views of a text, each read in both directions and pooled, then one linear layer.
+"""The network: several readers, whose logits are averaged.
 
-A view is the text as characters or as subwords. The two directions know nothing of each other until they are pooled,
-so each can be trained as a language model, and the forward one can start from any.
+A reader has views of a text, each read in both directions and pooled, then one linear layer. A view is the text as
+characters or as subwords. The two directions know nothing of each other until they are pooled, so each can be trained
+as a language model, and the forward one can start from any. Readers differ by what they started from and what dropout
+hid from them: small ones together make fewer mistakes than one of their size in sum.
 
-Shapes: T time, B batch, D width of a view, C classes.
+Shapes: T time, B batch, D width of a view, R readers, C classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal, cast, get_args
 
@@ -22,6 +24,8 @@ from charrnn.network.model import Encoder
 
 Views = Literal["both", "char", "subword"]
 ViewName = Literal["char", "subword"]
+NUM_READERS = 3
+SINGLE_WORDS = 2  # words a text on average, below which texts are taken for words or names
 WINDOW = 4096  # ids of one text read at once; a longer one is read in pieces
 
 Inputs = Sequence[tuple[Tensor, Tensor]]  # of each view: ids (T, B) padded at the end, and lengths (B,)
@@ -31,12 +35,13 @@ Inputs = Sequence[tuple[Tensor, Tensor]]  # of each view: ids (T, B) padded at t
 class ClassifierConfig:
     """What a classifier's network is made of."""
 
-    views: Views = "both"
+    views: Views | None = None  # None, here and below: what suits the texts
     cell: Cell = "mingru"
-    char_width: int = 128
-    char_layers: int = 2
-    subword_width: int = 192
-    subword_layers: int = 3
+    num_readers: int | None = None
+    char_width: int | None = None
+    char_layers: int | None = None
+    subword_width: int = 64
+    subword_layers: int = 1
     subword_vocab_size: int = 4000  # most entries
     dropout: float = 0.2  # of the layers
     pooled_dropout: float = 0.4
@@ -44,23 +49,40 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         for name, value, choices in (("views", self.views, get_args(Views)), ("cell", self.cell, CELLS)):
-            if value not in choices:
+            if value is not None and value not in choices:
                 raise UsageError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
-        for name in ("char_width", "char_layers", "subword_width", "subword_layers"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("num_readers", "char_width", "char_layers", "subword_width", "subword_layers"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, not {number}")
         for name in ("dropout", "pooled_dropout", "token_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
 
+    def suited(self, texts: Sequence[str]) -> ClassifierConfig:
+        """The same with all choices made: of single words there is nothing but characters to read."""
+        words = sum(len(text.split()) for text in texts) / max(len(texts), 1)
+        views = self.views or ("char" if words < SINGLE_WORDS else "both")
+        width, layers = (128, 2) if views == "char" else (64, 1)
+        return replace(
+            self,
+            views=views,
+            num_readers=self.num_readers or NUM_READERS,
+            char_width=self.char_width or width,
+            char_layers=self.char_layers or layers,
+        )
+
     @property
     def view_names(self) -> tuple[ViewName, ...]:
         """The views in order."""
+        assert self.views is not None
         return ("char", "subword") if self.views == "both" else (self.views,)
 
     def encoder(self, view: ViewName) -> NetworkConfig:
         """What the encoders of a view are made of."""
         shape = (self.char_width, self.char_layers) if view == "char" else (self.subword_width, self.subword_layers)
+        assert shape[0] is not None
+        assert shape[1] is not None
         return NetworkConfig(cell=self.cell, hidden_size=shape[0], num_layers=shape[1], dropout=self.dropout)
 
 
@@ -142,13 +164,11 @@ class Pooling(nn.Module):
         return Pooled(scores.logsumexp(0), mean, highest)
 
 
-class ClassifierNetwork(nn.Module):
-    """`logits = network(inputs)`."""
+class Reader(nn.Module):
+    """All views of texts, pooled, and what they say of each class."""
 
     def __init__(self, config: ClassifierConfig, sizes: Mapping[ViewName, tuple[int, int]], num_classes: int) -> None:
-        """`sizes`: of each view's vocabulary, all entries and those seen in training."""
         super().__init__()
-        self.config = config
         encoders = {name: config.encoder(name) for name in config.view_names}
         self.views = nn.ModuleDict(
             {name: View(encoder, *sizes[name], config.token_dropout) for name, encoder in encoders.items()}
@@ -158,11 +178,8 @@ class ClassifierNetwork(nn.Module):
         self.head = nn.Linear(4 * sum(encoder.width for encoder in encoders.values()), num_classes)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, inputs: Inputs, window: int = WINDOW) -> Tensor:
-        """Of each view, ids (T, B) padded at the end and lengths (B,) → logits (B, C). Padding has no effect.
-
-        A text longer than a window must be alone (B = 1): it is read in windows.
-        """
+    def forward(self, inputs: Inputs, window: int) -> Tensor:
+        """The logits (B, C) of this reader."""
         pooled = []
         for name, (ids, lengths) in zip(self.views, inputs, strict=True):
             view, pooling = cast(View, self.views[name]), self.poolings[name]
@@ -173,6 +190,34 @@ class ClassifierNetwork(nn.Module):
                 total = reduce(Pooled.join, parts)
             pooled += [total.mean, total.highest]
         return cast(Tensor, self.head(self.dropout(torch.cat(pooled, dim=-1)))).float()
+
+
+class ClassifierNetwork(nn.Module):
+    """`logits = network(inputs)`."""
+
+    def __init__(self, config: ClassifierConfig, sizes: Mapping[ViewName, tuple[int, int]], num_classes: int) -> None:
+        """`sizes`: of each view's vocabulary, all entries and those seen in training."""
+        super().__init__()
+        self.config = config
+        self.num_classes = num_classes
+        assert config.num_readers is not None
+        self.readers = nn.ModuleList(Reader(config, sizes, num_classes) for _ in range(config.num_readers))
+
+    def forward(self, inputs: Inputs, window: int = WINDOW) -> Tensor:
+        """Of each view, ids (T, B) padded at the end and lengths (B,) → logits (B, C). Padding has no effect.
+
+        A text longer than a window must be alone (B = 1): it is read in windows.
+        """
+        return self.of_each(inputs, window).mean(0)
+
+    def of_each(self, inputs: Inputs, window: int = WINDOW) -> Tensor:
+        """The logits (R, B, C) of all readers."""
+        return torch.stack([reader(inputs, window) for reader in self.readers])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     def num_parameters(self) -> int:
         """All trained numbers."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from charrnn.errors import UsageError
 from charrnn.network.device import autocast
 from charrnn.tasks.classifier.calibration import calibrated_nats
 from charrnn.tasks.classifier.inputs import MAX_TOKENS, collate, encode, logits_of
-from charrnn.tasks.classifier.network import ClassifierNetwork, Inputs, View, ViewName
+from charrnn.tasks.classifier.network import ClassifierNetwork, Inputs, Reader, View, ViewName
 from charrnn.text.batches import ShuffledBatches, by_length
 from charrnn.text.noise import add_noise
 from charrnn.text.vocab import Vocab
@@ -38,7 +39,9 @@ class ObjectiveConfig:
     noise: float = 0.15  # largest share of their characters that is changed
     recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
     averaging: float | None = 0.99  # of weights over steps: what each keeps of the mean before it; None: the last
-    pretraining: float | None = 0.25  # share of the budget in which the encoders learn to read the texts
+    pretraining: float | None = (
+        None  # share of the budget in which the encoders learn to read; None: see `fit_classifier`
+    )
 
     def __post_init__(self) -> None:
         for name in ("label_smoothing", "noisy_texts", "noise", "recased_texts", "averaging", "pretraining"):
@@ -121,10 +124,10 @@ class ClassifierObjective:
         self.targets = targets
         self.val_texts, self.val_targets = [text[: batches.max_chars] for text in val_texts], val_targets
         self.precision = precision
-        self.device = network.head.weight.device
+        self.device = network.device
         self.epoch_steps = float(len(batches.batches))
         self.units = Units("nats/text", 1.0, 1.0, "texts", len(batches.texts) / self.epoch_steps)
-        self.weight = _class_weights(targets, network.head.out_features) if batches.config.balanced else None
+        self.weight = _class_weights(targets, network.num_classes) if batches.config.balanced else None
         self.average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
         self.averaged = 0  # steps
         self.val_logits = torch.empty(0)  # (N, C) of the latest validation
@@ -135,7 +138,8 @@ class ClassifierObjective:
         indices, inputs = self.batches.next_batch()
         targets = self.targets[indices].to(self.device)
         with autocast(self.device, self.precision):
-            logits = self.model(inputs)
+            logits = self.model.of_each(inputs).flatten(0, 1)  # each reader learns on its own
+        targets = targets.repeat(len(self.model.readers), *[1] * (targets.dim() - 1))
         weight = None if self.weight is None else self.weight.to(self.device)
         smoothing = self.batches.config.label_smoothing
         if targets.dim() == 1:
@@ -191,21 +195,21 @@ class ReadingModel(nn.Module):
     """The encoders of the views as language models: the forward ones predict what comes next, the others what came
     before."""
 
-    def __init__(self, views: nn.ModuleDict) -> None:
+    def __init__(self, network: ClassifierNetwork) -> None:
         super().__init__()
-        self.views = views
-        self.heads = nn.ModuleDict()
-        for name, view in views.items():
+        self.views = nn.ModuleList(view for reader in network.readers for view in cast(Reader, reader).views.values())
+        self.heads = nn.ModuleList()  # of each view, one a direction
+        for view in self.views:
             encoder = cast(View, view).forwards
             entries = encoder.embedding.num_embeddings
-            self.heads[name] = nn.ModuleList(nn.Linear(encoder.config.width, entries) for _ in range(2))
+            self.heads.append(nn.ModuleList(nn.Linear(encoder.config.width, entries) for _ in range(2)))
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Of each view, ids (T, B) and lengths (B,) → mean nats of all predictions, all views weighing the same."""
         losses = []
-        for name, (ids, lengths) in zip(self.views, inputs, strict=True):
-            forwards, backwards = (cast(nn.Linear, head) for head in cast(nn.ModuleList, self.heads[name]))
-            there, back = self.views[name](ids, lengths).chunk(2, dim=-1)
+        for view, heads, (ids, lengths) in zip(self.views, self.heads, cycle(inputs), strict=False):
+            forwards, backwards = (cast(nn.Linear, head) for head in cast(nn.ModuleList, heads))
+            there, back = view(ids, lengths).chunk(2, dim=-1)
             inside = torch.arange(1, len(ids), device=ids.device)[:, None] < lengths
             known = ids.clamp(max=forwards.out_features - 1)
             losses.append(F.cross_entropy(forwards(there[:-1][inside]).float(), known[1:][inside]))

@@ -47,8 +47,10 @@ from charrnn.training.directory import RUN, refuse_occupied, require_run
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
 DEFAULT_MINUTES = 3.0
-TRAINING_DEFAULTS: dict[str, Any] = {"batch_size": 64, "bptt_len": 512}  # texts in a step, and characters of one text
-LEARNING_RATES = {"mingru": 3e-3, "lstm": 3e-3, "gru": 2e-3, "elman": 1e-3}  # at the peak
+MAX_CHARS = 512  # of one text in a step
+BATCH_CHARS, BATCH_TEXTS = 4096, (32, 512)  # what a step is best made of: as many texts as hold so many characters
+ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
+LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
 EXAMPLES, PRETRAINING, PRETRAINED = "examples.jsonl", "pretraining", "encoders.safetensors"
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
@@ -64,7 +66,6 @@ def configs(settings: Mapping[str, Any]) -> dict[str, Any]:
         "training": TrainingConfig,
     }
     parts = dict(zip(kinds, distribute(settings, *kinds.values()), strict=True))
-    parts["training"] = TRAINING_DEFAULTS | parts["training"]
     return {name: from_mapping(kind, parts[name]) for name, kind in kinds.items()}
 
 
@@ -176,14 +177,18 @@ def fit_classifier(
     """The same from texts at hand. `model` is the directory of a language model to start from: the forward encoder
     of the view with its vocabulary is its network."""
     report = report or Report()
-    network, training = network or ClassifierConfig(), training or from_mapping(TrainingConfig, TRAINING_DEFAULTS)
+    network, training = network or ClassifierConfig(), training or TrainingConfig()
     base = None
     if model is not None:
         base, base_vocab, _ = checkpoint.load_network(Path(model), torch.device("cpu"))
         network = _shape_of_base(base.config, base_vocab, network)
     if training.minutes is training.steps is training.epochs is None:
         training = replace(training, minutes=DEFAULT_MINUTES)
-    bptt_len = training.bptt_len or TRAINING_DEFAULTS["bptt_len"]
+    texts = [example.text for example in splits.train]
+    objective, network = objective or ObjectiveConfig(), network.suited(texts)
+    if objective.pretraining is None:
+        objective = replace(objective, pretraining=0.0 if base is None else ADAPTATION)
+    bptt_len = training.bptt_len or MAX_CHARS
     if bptt_len + 2 > WINDOW:
         raise UsageError(f"bptt_len must be at most {WINDOW - 2}, not {bptt_len}")
     if training.compile:
@@ -194,12 +199,12 @@ def fit_classifier(
         device=str(device),
         precision=choose_precision(training.precision, device),
         bptt_len=bptt_len,
+        batch_size=training.batch_size or _batch_size(texts, bptt_len),
         lr=training.lr or LEARNING_RATES[network.cell],
     )
     given: dict[ViewName, Vocab] = {} if base is None else {_view_of(base_vocab): base_vocab}
-    texts = [example.text for example in splits.train]
     vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given)
-    run = Run(splits, vocabs, network, linear or LinearConfig(), objective or ObjectiveConfig(), training)
+    run = Run(splits, vocabs, network, linear or LinearConfig(), objective, training)
     session = _Session(run, output, report)
     if base is not None:
         session.start_from(base, _view_of(base_vocab))
@@ -231,18 +236,20 @@ class _Session:
         torch.manual_seed(run.training.seed)
         sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in run.vocabs.items()}
         self.network = ClassifierNetwork(run.network, sizes, len(run.splits.labels)).to(self.device)
-        self.reading = ReadingModel(self.network.views).to(self.device)
+        self.reading = ReadingModel(self.network).to(self.device)
 
     def start_from(self, base: Network, name: ViewName) -> None:
         """Take the forward encoder of a view, and what it predicts with, from a language model."""
-        view = cast(View, self.network.views[name])
         weights = dict(base.named_parameters())
+        names = self.run.network.view_names * len(self.network.readers)
         with torch.no_grad():
-            for own, weight in view.forwards.named_parameters():
-                weight.copy_(weights[own])
-            head = cast(nn.Linear, cast(nn.ModuleList, self.reading.heads[name])[0])
-            head.weight.copy_(base.head.weight)
-            head.bias.copy_(base.head.bias)
+            for own_name, view, heads in zip(names, self.reading.views, self.reading.heads, strict=True):
+                if own_name == name:
+                    for own, weight in cast(View, view).forwards.named_parameters():
+                        weight.copy_(weights[own])
+                    head = cast(nn.Linear, cast(nn.ModuleList, heads)[0])
+                    head.weight.copy_(base.head.weight)
+                    head.bias.copy_(base.head.bias)
 
     def carry_out(self) -> Classifier:
         """All parts of the run that are not done yet."""
@@ -314,7 +321,8 @@ class _Session:
             precision=self.run.training.precision,
         )
         self.report.note("learning the labels")
-        share = 1 - (self.run.objective.pretraining or 0.0)
+        assert self.run.objective.pretraining is not None
+        share = 1 - self.run.objective.pretraining
         directory = self.output / "training"
         self.progress = self._run(self.objective, _part(self.run.training, share), directory, self._keep)
         self.seconds["learning the labels"] = self.progress.seconds
@@ -478,6 +486,12 @@ def _accuracy(scores: Tensor, targets: Tensor) -> float:
     return ((scores > 0) == targets.bool()).all(1).double().mean().item()
 
 
+def _batch_size(texts: Sequence[str], max_chars: int) -> int:
+    mean = sum(min(len(text), max_chars) for text in texts) / len(texts)
+    least, most = BATCH_TEXTS
+    return min(max(round(BATCH_CHARS / max(mean, 1)), least), most)
+
+
 def _view_of(vocab: Vocab) -> ViewName:
     return "subword" if vocab.kind == "subword" else "char"
 
@@ -485,12 +499,14 @@ def _view_of(vocab: Vocab) -> ViewName:
 def _shape_of_base(base: NetworkConfig, vocab: Vocab, network: ClassifierConfig) -> ClassifierConfig:
     """The network with the shape of a language model to start from, where the call does not contradict it."""
     view = _view_of(vocab)
-    shape = {"cell": base.cell, f"{view}_width": base.width, f"{view}_layers": base.depth}
+    shape: dict[str, Any] = {"cell": base.cell, f"{view}_width": base.width, f"{view}_layers": base.depth}
     for name, value in changed(network).items():
         if name in shape and value != shape[name]:
             raise UsageError(f"--model keeps the network of that model: leave {name} out")
-    if view not in network.view_names:
+    if network.views not in (None, "both", view):
         raise UsageError(f"that model reads {vocab.kind}s: views must be {view} or both, not {network.views}")
     if base.cell == "elman" and base.activation != "tanh":
         raise UsageError(f"a classifier's elman cells have tanh, that model's {base.activation}: choose another")
-    return replace(network, **cast(dict[str, Any], shape))
+    # Readers that start from the same weights hardly differ: one is enough.
+    shape |= {"views": network.views or "both", "num_readers": network.num_readers or 1}
+    return replace(network, **shape)

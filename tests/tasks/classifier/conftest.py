@@ -12,8 +12,24 @@ from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.model import Classifier
 
 TINY: dict[str, Any] = {
-    **{"char_width": 16, "char_layers": 1, "subword_width": 16, "subword_layers": 1, "subword_vocab_size": 300},
-    **{"batch_size": 16, "bptt_len": 64, "num_validations": 2, "steps": 10, "precision": "fp32", "device": "cpu"},
+    **{
+        "views": "both",
+        "num_readers": 1,
+        "char_width": 16,
+        "char_layers": 1,
+        "subword_width": 16,
+        "subword_layers": 1,
+        "subword_vocab_size": 300,
+    },
+    **{
+        "batch_size": 16,
+        "bptt_len": 64,
+        "num_validations": 2,
+        "steps": 10,
+        "precision": "fp32",
+        "device": "cpu",
+        "pretraining": 0.25,
+    },
 }
 WORDS = {
     "animal": ["cat", "dog", "naïve owl", "horse"],

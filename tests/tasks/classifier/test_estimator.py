@@ -14,7 +14,7 @@ from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.estimator import TextClassifier
 
 SETTINGS: dict[str, Any] = {
-    **{"char_width": 12, "char_layers": 1, "views": "char", "pretraining": None, "num_validations": 1},
+    **{"char_width": 12, "char_layers": 1, "num_readers": 1, "views": "char", "num_validations": 1},
     **{"precision": "fp32", "batch_size": 16},
 }
 SomeExamples = Callable[..., list[Example]]

@@ -15,7 +15,14 @@ from charrnn.checkpoint import load_tensors
 pytestmark = pytest.mark.slow
 
 PROGRAM = "import charrnn.cli.finetune_classifier as f, charrnn.cli as cli; cli.run(f.finetune_classifier, 'f')"
-SETTINGS = {"char_width": 16, "char_layers": 1, "subword_width": 16, "subword_layers": 1, "subword_vocab_size": 300}
+SETTINGS = {
+    "num_readers": 2,
+    "char_width": 16,
+    "char_layers": 1,
+    "subword_width": 16,
+    "subword_layers": 1,
+    "subword_vocab_size": 300,
+}
 SETTINGS |= {"batch_size": 16, "num_validations": 20, "patience": 20, "steps": 400, "pretraining": 0.4}
 
 

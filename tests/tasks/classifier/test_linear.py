@@ -1,12 +1,13 @@
 """The linear model: features as they are defined, the optimum that they have, and what is saved of it."""
 
+import itertools
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -14,41 +15,48 @@ from charrnn.tasks.classifier import kernels, linear
 from charrnn.tasks.classifier.linear import TOKEN, LinearConfig, LinearModel
 
 TEXTS = ["The cat sat.", "a dog ran", "the dog, a cat", "", "日本 naïve 😀", "cat cat cat", "!?"]
-CONFIG = LinearConfig(min_chars=2, max_chars=3, max_words=2)
+CONFIG = LinearConfig(min_chars=2, max_chars=3, pair_distance=3)
 
 
-def ngrams(text: str) -> tuple[Counter[str], Counter[str]]:
-    """Those of characters and of words, by their definition."""
+def features(text: str) -> tuple[Counter[str], ...]:
+    """Those of each kind, by their definition."""
     words = TOKEN.findall(text.lower())
     characters: Counter[str] = Counter()
     for word in (f" {word} " for word in words):
         for n in range(CONFIG.min_chars, CONFIG.max_chars + 1):
             characters.update(word[i : i + n] for i in range(len(word) - n + 1))
-    runs = [words[i : i + n] for n in (1, 2) for i in range(len(words) - n + 1)]
-    return characters, Counter(map(" ".join, runs))
+    neighbours = [f"{one} {other}" for one, other in itertools.pairwise(words)]
+    begun = ["", *words]
+    pairs = [
+        f"{begun[i]} {begun[j]}"
+        for i in range(len(begun))
+        for j in range(i + 1, min(i + CONFIG.pair_distance, len(words)) + 1)
+    ]
+    return characters, Counter([*words, *neighbours]), Counter(pairs)
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.text("ab. \n日", max_size=12), min_size=1, max_size=5))
-def test_features_are_the_ngrams_of_a_text_with_their_weights(texts: list[str]) -> None:
+def test_features_have_their_weights(texts: list[str]) -> None:
+    assume(any(map(TOKEN.findall, texts)))
     model = LinearModel.fit(texts, np.eye(2, dtype=bool)[[i % 2 for i in range(len(texts))]], CONFIG)
-    found = [ngrams(text) for text in texts]
-    texts_with: list[Counter[str]] = [Counter(), Counter()]
-    for pair in found:
-        for kind in (0, 1):
-            texts_with[kind].update(pair[kind].keys())
+    found = [features(text) for text in texts]
+    texts_with: list[Counter[str]] = [Counter(), Counter(), Counter()]
+    for kinds in found:
+        for kind in range(3):
+            texts_with[kind].update(kinds[kind].keys())
     assert len(model.buckets) == sum(map(len, texts_with))
-    offsets, features, values = model._features(texts)
-    for i, pair in enumerate(found):
+    offsets, numbers, values = model._features(texts)
+    for i, kinds in enumerate(found):
         expected: list[float] = []
-        for kind in (0, 1):
+        for kind in range(3):
             weights = [
                 (1 + math.log(count)) * (math.log((1 + len(texts)) / (1 + texts_with[kind][gram])) + 1)
-                for gram, count in pair[kind].items()
+                for gram, count in kinds[kind].items()
             ]
             expected += [weight / math.hypot(*weights) for weight in weights]
         mine = slice(offsets[i], offsets[i + 1])
-        assert len(set(features[mine].tolist())) == len(expected)
+        assert len(set(numbers[mine].tolist())) == len(expected)
         assert sorted(values[mine].tolist()) == pytest.approx(sorted(expected), rel=1e-4)
 
 

@@ -102,7 +102,8 @@ def test_a_damaged_file_is_named(name: str, trained: Path, tmp_path: Path) -> No
         ({"labels": ["a", "b"]}, "damaged"),
         ({"labels": [1, 2, 3]}, "labels"),
         ({"blend": {"network": "much"}}, "network"),
-        ({"network": {"char_width": 99}}, "shape"),
+        ({"network": {"char_width": 99}}, "another shape"),
+        ({"network": {"views": None}}, "not all there"),
         ({"vocabs": {}}, "char"),
         ({"model_type": "oracle"}, "oracle"),
     ],
@@ -112,7 +113,9 @@ def test_a_configuration_that_does_not_fit_is_one_line(
 ) -> None:
     copy = shutil.copytree(trained, tmp_path / "model")
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | change))
+    for key, value in change.items():
+        config[key] = config[key] | value if isinstance(value, dict) and value else value
+    (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(CharrnnError, match=words) as error:
         charrnn.load(copy)
     assert "\n" not in str(error.value)

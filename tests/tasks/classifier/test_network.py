@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.network.config import CELLS, Cell
-from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Inputs, View, reverse
+from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Inputs, Reader, View, reverse
 
 SIZES = {"char": (40, 30), "subword": (60, 60)}
 LENGTHS = [13, 7, 1, 10]
@@ -18,7 +18,9 @@ LENGTHS = [13, 7, 1, 10]
 def network(request: pytest.FixtureRequest) -> ClassifierNetwork:
     cell: Cell = request.param
     torch.manual_seed(0)
-    config = ClassifierConfig(cell=cell, char_width=12, char_layers=2, subword_width=8, subword_layers=1)
+    config = ClassifierConfig(
+        "both", cell, num_readers=2, char_width=12, char_layers=2, subword_width=8, subword_layers=1
+    )
     network = ClassifierNetwork(config, SIZES, 3)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -66,7 +68,7 @@ def test_a_long_text_in_windows_is_the_text_as_a_whole(network: ClassifierNetwor
 
 @torch.no_grad()
 def test_features_know_what_is_before_and_after_them(network: ClassifierNetwork) -> None:
-    view = cast(View, network.views["char"])
+    view = cast(View, cast(Reader, network.readers[0]).views["char"])
     (ids, lengths), _ = texts([13])
     changed = ids.clone()
     changed[6] = (ids[6] + 1) % 30

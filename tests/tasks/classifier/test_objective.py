@@ -24,7 +24,15 @@ TEXTS = [f"text number {i} " + "la " * (i % 5) for i in range(40)]
 PLAIN = ObjectiveConfig(noisy_texts=0, recased_texts=0, label_smoothing=0, averaging=None)
 CPU = torch.device("cpu")
 CONFIG = ClassifierConfig(
-    char_width=8, char_layers=1, subword_width=8, subword_layers=1, dropout=0, pooled_dropout=0, token_dropout=0
+    "both",
+    num_readers=1,
+    char_width=8,
+    char_layers=1,
+    subword_width=8,
+    subword_layers=1,
+    dropout=0,
+    pooled_dropout=0,
+    token_dropout=0,
 )
 VOCABS = make_vocabs(TEXTS, CONFIG.view_names, 300, {})
 
@@ -97,16 +105,17 @@ def test_validation_changes_nothing_and_is_over_all_texts(make: MakeObjective) -
 
 def test_averaged_weights_are_validated_and_lie_between_those_of_the_steps(make: MakeObjective) -> None:
     objective = make(averaging=0.99)
+    name = "readers.0.head.bias"
+    bias = objective.model.get_parameter(name)
     with torch.no_grad():
         for value in range(1, 60):
-            objective.model.head.bias.fill_(value)
+            bias.fill_(value)
             objective.next_loss()
-    average = objective.weights()["head.bias"]
-    assert 30 < average[0] < 58
+    assert 30 < objective.weights()[name][0] < 58
     objective.validate()
-    assert objective.model.head.bias[0] == 59
+    assert bias[0] == 59
     plain = make(averaging=None)
-    assert plain.weights()["head.bias"].data_ptr() == plain.model.head.bias.data_ptr()
+    assert plain.weights()[name].data_ptr() == plain.model.get_parameter(name).data_ptr()
 
 
 def test_texts_are_varied_but_not_beyond_recognition() -> None:
@@ -127,14 +136,14 @@ def test_of_a_long_text_every_part_is_read_in_time() -> None:
 
 def test_reading_predicts_every_token_but_the_one_it_begins_with() -> None:
     torch.manual_seed(0)
-    model = ReadingModel(make_network().views).eval()
+    model = ReadingModel(make_network()).eval()
     encoded = encode(["la", "text number la"], VOCABS)
     together = model(collate(encoded, [0, 1], CPU)).item()
     nats: dict[tuple[str, str], list[torch.Tensor]] = defaultdict(list)
     for i in (0, 1):
-        for name, (ids, lengths) in zip(VOCABS, collate(encoded, [i], CPU), strict=True):
-            there, back = model.views[name](ids, lengths)[:, 0].chunk(2, dim=-1)
-            forwards, backwards = model.heads[name]
+        views = zip(VOCABS, model.views, model.heads, collate(encoded, [i], CPU), strict=True)
+        for name, view, (forwards, backwards), (ids, lengths) in views:
+            there, back = view(ids, lengths)[:, 0].chunk(2, dim=-1)
             ids = ids[:, 0]
             nats[name, "next"].append(F.cross_entropy(forwards(there[:-1]), ids[1:], reduction="none"))
             nats[name, "previous"].append(F.cross_entropy(backwards(back[1:]), ids[:-1], reduction="none"))
@@ -144,7 +153,7 @@ def test_reading_predicts_every_token_but_the_one_it_begins_with() -> None:
 
 def test_reading_gets_better_and_trains_the_classifiers_own_encoders() -> None:
     network = make_network()
-    model = ReadingModel(network.views)
+    model = ReadingModel(network)
     objective = ReadingObjective(model, make_batches(), TEXTS[:5], precision="fp32")
     before = objective.validate()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -154,4 +163,6 @@ def test_reading_gets_better_and_trains_the_classifiers_own_encoders() -> None:
         assert all(weight.grad is not None for weight in model.parameters())
         optimizer.step()
     assert objective.validate() < 0.8 * before
-    assert {id(weight) for weight in network.views.parameters()} <= {id(weight) for weight in model.parameters()}
+    assert {id(weight) for view in model.views for weight in view.parameters()} <= {
+        id(weight) for weight in network.parameters()
+    }
