@@ -46,11 +46,13 @@ Predict = Callable[[Sequence[str]], Sequence[str]]
 
 
 def charrnn(train: list[Example], arguments: argparse.Namespace) -> Predict:
-    settings = dict(map(parse_pair, arguments.set))
+    settings: dict[str, Any] = dict(map(parse_pair, arguments.set))
+    if arguments.minutes is not None:
+        settings["minutes"] = arguments.minutes
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.jsonl"
         path.write_text("".join(json.dumps({"text": e.text, "label": e.labels[0]}) + "\n" for e in train))
-        model = train_classifier(path, Path(folder) / "model", minutes=arguments.minutes, **settings)
+        model = train_classifier(path, Path(folder) / "model", **settings)
     return lambda texts: [str(found.label) for found in model.classify(texts)]
 
 
@@ -132,7 +134,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+", metavar="FILE[:COLUMN]")
     parser.add_argument("--test", nargs="+", metavar="FILE")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
-    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--minutes", type=float, help="of charrnn (default: what it chooses)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of charrnn")
     parser.add_argument("--noise", action="store_true")
     arguments = parser.parse_args()

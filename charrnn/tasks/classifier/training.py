@@ -8,6 +8,7 @@ in.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -46,7 +47,7 @@ from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import RUN, refuse_occupied, require_run
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
-DEFAULT_MINUTES = 3.0
+TEXTS_A_MINUTE, MINUTES = 600, (1.0, 8.0)  # by default minutes grow with the root of the number of texts
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 512)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
@@ -183,7 +184,7 @@ def fit_classifier(
         base, base_vocab, _ = checkpoint.load_network(Path(model), torch.device("cpu"))
         network = _shape_of_base(base.config, base_vocab, network)
     if training.minutes is training.steps is training.epochs is None:
-        training = replace(training, minutes=DEFAULT_MINUTES)
+        training = replace(training, minutes=_default_minutes(len(splits.train)))
     texts = [example.text for example in splits.train]
     objective, network = objective or ObjectiveConfig(), network.suited(texts)
     if objective.pretraining is None:
@@ -484,6 +485,11 @@ def _accuracy(scores: Tensor, targets: Tensor) -> float:
     if targets.dim() == 1:
         return (scores.argmax(1) == targets).double().mean().item()
     return ((scores > 0) == targets.bool()).all(1).double().mean().item()
+
+
+def _default_minutes(num_texts: int) -> float:
+    least, most = MINUTES
+    return min(max(round(math.sqrt(num_texts / TEXTS_A_MINUTE), 1), least), most)
 
 
 def _batch_size(texts: Sequence[str], max_chars: int) -> int:
