@@ -177,18 +177,18 @@ def _unnested(table: Table) -> Table:
 def _choose_columns(table: Table, config: DataConfig) -> tuple[str, str]:
     """The columns asked for, those with recognised names, those called after two languages, or the only two."""
     source, target = table.column(config.source_column, "source"), table.column(config.target_column, "target")
+    if len(table.columns) == 1:
+        raise UsageError(f"{table.name}: has one column only: a source needs a target beside it")
     lower = {column.lower(): column for column in table.columns}
     codes = [column for column in table.columns if LANGUAGE_CODE.fullmatch(column)]
     candidates = [(lower[a], lower[b]) for a, b in NAMES if a in lower and b in lower]
     candidates += [(codes[0], codes[1]), (codes[1], codes[0])] if len(codes) == 2 else []
-    candidates += [table.columns, table.columns[::-1]] if len(table.columns) == 2 else []  # type: ignore[list-item]
+    candidates += [table.columns, table.columns[::-1]] if len(table.columns) == 2 else []
     for a, b in candidates:
         if source in (None, a) and target in (None, b):
             return a, b
     if source is None or target is None:
         left = [column for column in table.columns if column not in (source, target)]
-        if not left:
-            raise UsageError(f"{table.name}: has one column only: a source needs a target beside it")
         options = [
             option for option, column in (("--source-column", source), ("--target-column", target)) if column is None
         ]
