@@ -256,20 +256,18 @@ class Seq2SeqNetwork(nn.Module):
             chosen = torch.logaddexp(outputs.log_generate + chosen, outputs.log_copy + copied)
         return -(1 - smoothing) * chosen - smoothing * log_softmax.mean(-1)
 
-    def log_probabilities(self, outputs: Outputs, memory: Memory) -> Tensor:
-        """Of each entry of the vocabulary, in nats: outputs of N lanes (1, N, …) → (N, all entries).
+    def probabilities(self, outputs: Outputs, memory: Memory) -> Tensor:
+        """Of each entry of the vocabulary: outputs of N lanes (1, N, …) → (N, all entries).
 
         Those that training never saw can only be copied.
         """
-        seen = self.decoder.seen_size
-        log_softmax = outputs.logits[0].log_softmax(-1)[:, :seen]
+        softmax = outputs.logits[0].softmax(-1)[:, : self.decoder.seen_size]
         if outputs.attention is None or outputs.log_generate is None or outputs.log_copy is None:
-            return F.pad(log_softmax, (0, self.decoder.num_unseen), value=-torch.inf)
-        generated = (outputs.log_generate[0, :, None] + log_softmax).exp()
-        total = F.pad(generated, (0, self.decoder.num_unseen))
+            return F.pad(softmax, (0, self.decoder.num_unseen))
+        total = F.pad(outputs.log_generate[0, :, None].exp() * softmax, (0, self.decoder.num_unseen))
         copied = outputs.log_copy[0, :, None].exp() * outputs.attention[0]
         ids = memory.ids.T.repeat_interleave(len(copied) // memory.ids.shape[1], 0)
-        return total.scatter_add_(1, ids, copied).log()
+        return total.scatter_add_(1, ids, copied)
 
     @property
     def device(self) -> torch.device:

@@ -75,7 +75,7 @@ def test_steps_with_carried_state_are_all_steps_at_once(network: Seq2SeqNetwork,
     for t, (now, following) in enumerate(zip(inputs, targets, strict=True)):
         lanes = now.repeat_interleave(hypotheses)[None]
         features, state = network.decoder(lanes, state, memory)
-        log_p = network.log_probabilities(network.decoder.outputs(features, memory), memory)
+        log_p = network.probabilities(network.decoder.outputs(features, memory), memory).log()
         for lane in range(3):
             chosen = log_p[lane * hypotheses : (lane + 1) * hypotheses, following[lane]]
             if following[lane] < SEEN:
@@ -89,7 +89,7 @@ def test_probabilities_sum_to_one(network: Seq2SeqNetwork) -> None:
     every = torch.arange(VOCAB)
     total = sum(network.nats(outputs, memory, torch.full((1, 3), int(entry))).neg().exp() for entry in every)
     assert_close(torch.as_tensor(total), torch.ones(1, 3))
-    assert (network.log_probabilities(outputs, memory).exp().sum(-1) <= 1 + 1e-5).all()
+    assert (network.probabilities(outputs, memory).sum(-1) <= 1 + 1e-5).all()
 
 
 @torch.no_grad()
@@ -99,7 +99,7 @@ def test_an_entry_never_seen_can_only_be_copied() -> None:
     source = source.clamp(max=SEEN - 1)
     source[2, 0] = SEEN + 1
     outputs, memory = network(source, lengths, inputs[:1])
-    found = network.log_probabilities(outputs, memory)[:, SEEN:].isfinite()
+    found = network.probabilities(outputs, memory)[:, SEEN:] > 0
     assert found.nonzero().tolist() == [[0, 1]]
 
 
