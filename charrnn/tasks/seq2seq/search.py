@@ -15,6 +15,7 @@ from charrnn.errors import UsageError
 from charrnn.network.model import select
 from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
 
+DEFAULT_RATIO = 2.0  # longest target for each entry of the source, where nothing is known of the pairs
 COMPACTION = 4  # the sources still searched move together when one in so many is done
 
 
@@ -25,7 +26,7 @@ class SearchConfig:
     beam: int = 5  # hypotheses that are followed; 1 takes the likeliest entry each time
     length_penalty: float = 1.0  # a hypothesis is worth its log-probability / its length to this power
     no_repeat_ngram: int | None = None  # so many entries in a row are not written twice
-    max_ratio: float = 2.0  # longest target, in entries for each of the source
+    max_ratio: float | None = None  # longest target, in entries for each of the source; None: what the pairs have
     max_extra: int = 10  # and so many more
 
     def __post_init__(self) -> None:
@@ -35,12 +36,13 @@ class SearchConfig:
                 raise UsageError(f"{name} must be at least 1, not {number}")
         if not self.length_penalty >= 0:
             raise UsageError(f"length_penalty must not be negative, not {self.length_penalty}")
-        if not self.max_ratio >= 0:
+        if self.max_ratio is not None and not self.max_ratio >= 0:
             raise UsageError(f"max_ratio must not be negative, not {self.max_ratio}")
 
     def limits(self, lengths: Tensor) -> Tensor:
         """Longest targets (B,), their ends included, for sources of these lengths (B,)."""
-        return (self.max_ratio * lengths).long() + self.max_extra
+        ratio = DEFAULT_RATIO if self.max_ratio is None else self.max_ratio
+        return (ratio * lengths).long() + self.max_extra
 
 
 @dataclass(frozen=True)
