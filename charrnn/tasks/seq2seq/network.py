@@ -18,6 +18,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,6 +30,7 @@ from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Encoder, State, reverse
 from charrnn.network.operations import masked_add, norm, swiglu
 
+EXPECTED_SCALE = 0.3  # of what the softmax reads at first, beside a bias that knows the frequencies
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
 
 
@@ -176,13 +179,20 @@ class Decoder(Encoder):
         size = config.width
         self.attentions = nn.ModuleList(Attention(size, num_heads) for _ in self.layers)
         self.mix = FeedForward(size)
-        self.out_norm = nn.Parameter(torch.ones(size))
+        self.out_norm = nn.Parameter(torch.full((size,), EXPECTED_SCALE))
         self.norm = None
         self.bias = nn.Parameter(torch.zeros(self.embedding.num_embeddings))
         self.copy_query = nn.Linear(size, size, bias=False) if copy else None
         self.copy_key = nn.Linear(size, size, bias=False) if copy else None
         self.copy_gate = nn.Linear(size, 1) if copy else None
         self.set_dropout(config.dropout or 0.0)
+
+    def expect(self, counts: npt.NDArray[np.integer]) -> None:
+        """Let the softmax begin at how often each entry occurs, counts (all entries,): so much need not be learned."""
+        with torch.no_grad():
+            frequencies = torch.ones_like(self.bias)
+            frequencies[: self.seen_size] += torch.from_numpy(counts[: self.seen_size]).to(self.bias.device)
+            self.bias.copy_((frequencies / frequencies.sum()).log())
 
     def remember(self, encoded: Tensor, ids: Tensor, lengths: Tensor) -> Memory:
         """What decoding needs of sources: the encoder's outputs (S, B, D), ids (S, B), lengths (B,)."""

@@ -11,6 +11,7 @@ from charrnn.tasks.seq2seq.model import Task, Translation
 
 SHOWN_SAMPLES = 20  # unpicked: the first
 SHOWN_EXTREMES = 5  # of the best, and of the worst
+SENTENCE_WORDS = 2  # of a target on average, from which on there is BLEU or ROUGE
 SHOWN_CHARS = 300  # of a source
 
 # Figures and how they are shown: name, title, factor, unit.
@@ -38,9 +39,11 @@ def evaluate(pairs: Sequence[Pair], found: Mapping[str, Translation], task: Task
     """
     valid = answers(pairs)
     said = [found[source].text for source in valid]
-    report: dict[str, Any] = {"pairs": len(pairs), "sources": len(valid), "symbols": symbols}
+    words = sum(len(pair.target.split()) for pair in pairs)
+    sentences = not symbols and words >= SENTENCE_WORDS * len(pairs)
+    report: dict[str, Any] = {"pairs": len(pairs), "sources": len(valid), "sentences": sentences}
     report |= match_figures(list(valid.values()), said, symbols)
-    if not symbols:
+    if sentences:
         targets, texts = [pair.target for pair in pairs], [found[pair.source].text for pair in pairs]
         report |= bleu_figures(targets, texts) if task == "translate" else rouge_figures(targets, texts)
     examples = [
@@ -83,7 +86,7 @@ def _render_part(part: str, figures: Mapping[str, Any], task: str) -> list[str]:
             signature = figures.get(f"{name}_signature")
             lines.append(f"{title:18}{factor * figures[name]:7.2f}{unit}" + (f"   {signature}" if signature else ""))
     needed, advice = MISSING[task]
-    if needed not in figures and not figures["symbols"]:
+    if needed not in figures and figures["sentences"]:
         lines.append(advice)
     for title, name in (("the first", "samples"), ("the best", "best"), ("the worst", "worst")):
         lines += ["", f"{title}:"]

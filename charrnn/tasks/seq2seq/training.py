@@ -208,6 +208,8 @@ class _Session:
         assert training.lr is not None
         train, val = (Encoded.of(part, run.sides, run.network.max_source) for part in (run.splits.train, self.val))
         self._describe(train)
+        written = np.concatenate([target[1:] for target in train.targets])
+        self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
         self.objective = Seq2SeqObjective(
             self.network.train(),
             train,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from charrnn.tasks.seq2seq import metrics
 from charrnn.tasks.seq2seq.data import Pair
 from charrnn.tasks.seq2seq.metrics import bleu_figures, edits, error_rate, match_figures, rouge_figures
-from charrnn.tasks.seq2seq.model import Candidate, Translation
+from charrnn.tasks.seq2seq.model import Candidate, Task, Translation
 from charrnn.tasks.seq2seq.report import evaluate, render
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=8)
@@ -61,3 +61,13 @@ def test_a_report_shows_the_best_and_the_worst() -> None:
     assert {example["error_rate"] for example in figures["best"][:3]} == {0.0}
     assert {example["error_rate"] for example in figures["worst"][:3]} == {0.9}
     assert "exact match" in render({"task": "translate", "test": figures, "seconds": {"training": 1.0}})
+
+
+@pytest.mark.parametrize(("task", "figure"), [("translate", "bleu"), ("summarize", "rouge_1")])
+def test_sentences_have_the_figures_of_their_task(task: Task, figure: str) -> None:
+    found = {"a": Translation((Candidate("the cat sat on the mat", 0.0, 0.0),))}
+    figures = evaluate([Pair("a", "the cat sat on the mat")], found, task, symbols=False)
+    assert figures[figure] == pytest.approx(100)
+    assert {"bleu", "rouge_1"} & figures.keys() == {figure}
+    symbols = evaluate([Pair("a", "the cat sat on the mat")], found, task, symbols=True)
+    assert not {"bleu", "rouge_1"} & symbols.keys()
