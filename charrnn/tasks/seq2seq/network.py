@@ -30,7 +30,6 @@ from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Encoder, State, reverse
 from charrnn.network.operations import masked_add, norm, swiglu
 
-EXPECTED_SCALE = 0.3  # of what the softmax reads at first, beside a bias that knows the frequencies
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
 
 
@@ -179,7 +178,7 @@ class Decoder(Encoder):
         size = config.width
         self.attentions = nn.ModuleList(Attention(size, num_heads) for _ in self.layers)
         self.mix = FeedForward(size)
-        self.out_norm = nn.Parameter(torch.full((size,), EXPECTED_SCALE))
+        self.out_norm = nn.Parameter(torch.ones(size))
         self.norm = None
         self.bias = nn.Parameter(torch.zeros(self.embedding.num_embeddings))
         self.copy_query = nn.Linear(size, size, bias=False) if copy else None

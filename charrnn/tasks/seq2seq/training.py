@@ -31,7 +31,7 @@ from charrnn.training.trainer import STATE, Report, Trainer
 
 DEFAULT_MINUTES = 10.0
 BATCH_PAIRS = 256  # in a step, at most
-LEARNING_RATES = {"mingru": 4e-3, "lstm": 4e-3, "gru": 3e-3, "elman": 1e-3}  # at the peak
+LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_PAIRS = 1000  # of the validation pairs, read at each validation during a run, and reported on
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 EXAMPLES = "examples.jsonl"
