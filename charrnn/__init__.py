@@ -4,8 +4,9 @@
     model.generate("Once", temperature=0.8)[0].text
     model.score("some text").bits_per_char
 
-`charrnn.train` makes such a model from text files, `charrnn.train_classifier` one that labels texts, and
-`charrnn.TextClassifier` is the same as scikit-learn has it. Everything is imported when first used.
+`charrnn.train` makes such a model from text files, `charrnn.train_classifier` one that labels texts (and
+`charrnn.TextClassifier` is the same as scikit-learn has it), `charrnn.train_seq2seq` one that translates or summarizes.
+Everything is imported when first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 from charrnn.errors import CharrnnError, UsageError
 
 if TYPE_CHECKING:
-    from charrnn.api import TextClassifier, load, resume, resume_classifier, train, train_classifier
+    from charrnn.api import (
+        TextClassifier,
+        load,
+        resume,
+        resume_classifier,
+        resume_seq2seq,
+        train,
+        train_classifier,
+        train_seq2seq,
+    )
 
 __all__ = [
     "CharrnnError",
@@ -22,8 +32,10 @@ __all__ = [
     "load",
     "resume",
     "resume_classifier",
+    "resume_seq2seq",
     "train",
     "train_classifier",
+    "train_seq2seq",
 ]
 __version__ = "0.1.0"
 

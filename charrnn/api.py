@@ -1,4 +1,4 @@
-"""The package's front: `load`, `train`, `resume`, and the same for classifiers."""
+"""The package's front: `load`, `train`, `resume`, and the same for classifiers and for sequence to sequence."""
 
 from __future__ import annotations
 
@@ -11,26 +11,41 @@ from charrnn.network.config import NetworkConfig
 from charrnn.settings import distribute, from_mapping
 from charrnn.tasks.classifier import training as classifier
 from charrnn.tasks.classifier.estimator import TextClassifier
-from charrnn.tasks.classifier.model import MODEL_TYPE, Classifier
+from charrnn.tasks.classifier.model import MODEL_TYPE as CLASSIFIER
+from charrnn.tasks.classifier.model import Classifier
 from charrnn.tasks.classifier.training import resume_classifier
 from charrnn.tasks.language_model import training as language_model
 from charrnn.tasks.language_model.model import LanguageModel
+from charrnn.tasks.seq2seq import training as seq2seq
+from charrnn.tasks.seq2seq.model import MODEL_TYPE as SEQ2SEQ
+from charrnn.tasks.seq2seq.model import Seq2Seq, Task
+from charrnn.tasks.seq2seq.training import resume_seq2seq
 from charrnn.text.dataset import TextConfig
 from charrnn.training.config import TrainingConfig
 from charrnn.training.trainer import Report
 
 SETTINGS = (TextConfig, NetworkConfig, TrainingConfig)
 
-__all__ = ["TextClassifier", "load", "resume", "resume_classifier", "train", "train_classifier"]
+__all__ = [
+    "TextClassifier",
+    "load",
+    "resume",
+    "resume_classifier",
+    "resume_seq2seq",
+    "train",
+    "train_classifier",
+    "train_seq2seq",
+]
 
 
 def load(directory: str | Path, device: str = "auto") -> Any:
-    """The model in a directory: a `LanguageModel` or a `Classifier`.
+    """The model in a directory: a `LanguageModel`, a `Classifier` or a `Seq2Seq`.
 
     Raises UsageError if there is none, CharrnnError if it is damaged.
     """
     model_type = model_directory.read_config(Path(directory))["model_type"]
-    return Classifier.load(directory, device) if model_type == MODEL_TYPE else LanguageModel.load(directory, device)
+    kinds: dict[str, Any] = {CLASSIFIER: Classifier, SEQ2SEQ: Seq2Seq}
+    return kinds.get(model_type, LanguageModel).load(directory, device)
 
 
 def train(
@@ -102,3 +117,39 @@ def train_classifier(
         report=report,
         **classifier.configs(settings),
     )
+
+
+def train_seq2seq(
+    train: str | Path | Sequence[str | Path],
+    output: str | Path = "translator",
+    *,
+    task: Task = "translate",
+    val: str | Path | Sequence[str | Path] | None = None,
+    test: str | Path | Sequence[str | Path] | None = None,
+    encoding: str = "utf-8",
+    report: Report | None = None,
+    **settings: Any,
+) -> Seq2Seq:
+    """Train a network on pairs of texts into a new directory, and return it.
+
+    `train`, `val` and `test` are a table each (CSV, TSV, JSON lines), or two files of as many lines; without `val` a
+    part of the training pairs is split off. `task` is "translate" or "summarize", which decides what is reported and a
+    few defaults. `settings` by name: `minutes=10`, `target_column="synopsis"`, `beam=5`, `hidden_size=192`, …
+
+    Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
+    with the run saved: `resume_seq2seq(output)` goes on.
+    """
+    return seq2seq.train_seq2seq(
+        _paths(train),
+        output,
+        task=task,
+        val=None if val is None else _paths(val),
+        test=None if test is None else _paths(test),
+        encoding=encoding,
+        report=report,
+        **seq2seq.configs(task, settings),
+    )
+
+
+def _paths(given: str | Path | Sequence[str | Path]) -> list[str]:
+    return [str(given)] if isinstance(given, str | Path) else list(map(str, given))

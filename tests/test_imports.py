@@ -99,7 +99,9 @@ def test_a_first_look_loads_nothing_heavy(code: str) -> None:
     assert loaded & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "evaluate", "classify", "inspect", "corpus"])
+@pytest.mark.parametrize(
+    "command", ["train", "generate", "evaluate", "classify", "translate", "summarize", "inspect", "corpus"]
+)
 def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
     loaded = loaded_by(
         f"import sys; sys.argv = ['charrnn', '{command}', '--help']; from charrnn.cli import main; main()"

@@ -21,6 +21,8 @@ COMMANDS = {
     "generate": "Write text with a model.",
     "evaluate": "Score a text under a model.",
     "classify": "Label texts with a classifier.",
+    "translate": "Translate texts.",
+    "summarize": "Summarize texts.",
     "inspect": "Show how a model reads a text, as a web page.",
     "corpus": "List and get named corpora.",
 }
@@ -64,13 +66,14 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="charrnn")
 def charrnn() -> None:
-    """Train recurrent networks on text; write, score and classify with them.
+    """Train recurrent networks on text; write, score, classify, translate and summarize with them.
 
     \b
     charrnn train book.txt -o model      a few minutes, on the GPU if there is one
     charrnn generate model -p "Once"     writes
     charrnn evaluate model other.txt     scores
     charrnn classify model "a text"      labels, with a model that finetune_classifier made
+    charrnn translate model "a text"     with a model that train_translator made; summarize is alike
     charrnn inspect model other.txt -o page.html
     """
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from charrnn.cli.lines import lenient_decoder, read_lines, write
 
 if TYPE_CHECKING:
     from charrnn.tasks.classifier.model import Classification, Explanation
 
-READ_BYTES = 1 << 16  # of standard input at once: what a pipe holds
 STRONGEST = 6  # pieces of a text that are named when it is explained
 NOTABLE = 0.3  # of the strongest weight: from here on a character counts as a reason
 GREEN, RED, PAPER = (60, 180, 75), (230, 80, 70), (245, 245, 245)
@@ -45,47 +45,25 @@ def classify(
         raise UsageError("texts come from the command line or from standard input (-), not both")
     if explain and top is not None:
         raise UsageError("--explain is about the likeliest label: leave --top out")
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    except LookupError:
-        raise UsageError(f"unknown encoding {encoding!r}: try utf-8, utf-16, latin-1 or cp1252") from None
+    decoder = lenient_decoder(encoding)
 
     from charrnn.tasks.classifier.model import Classifier
 
     classifier = Classifier.load(model, device)
     groups: Iterable[list[str]] = [list(texts)]
     if texts == ("-",):
-        groups = _lines(sys.stdin.buffer, decoder)
+        groups = read_lines(sys.stdin.buffer, decoder)
     unreadable = 0
     for group in groups:
         unreadable += sum("\ufffd" in text for text in group) if texts == ("-",) else 0
         if explain:
             for text in group:
-                _write([_explained(classifier.explain(text), as_json)])
+                write([_explained(classifier.explain(text), as_json)])
         else:
             show = _as_json if as_json else _as_line
-            _write(map(show, classifier.classify_lines(group, top)))
+            write(map(show, classifier.classify_lines(group, top)))
     if unreadable:
         click.echo(f"warning: lines with bytes that are not {encoding}: {unreadable:,}", err=True)
-
-
-def _lines(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[list[str]]:
-    """The lines of a stream, as many at once as have come."""
-    parts: list[str] = []  # of a line whose end has not come yet
-    first = True
-    while data := stream.read1(READ_BYTES):  # type: ignore[attr-defined]
-        text = decoder.decode(data)
-        if first:
-            text, first = text.removeprefix("\ufeff"), False
-        *lines, rest = text.split("\n")
-        if lines:
-            lines[0] = "".join([*parts, lines[0]])
-            parts = []
-            yield lines
-        parts.append(rest)
-    last = "".join([*parts, decoder.decode(b"", final=True)])
-    if last:
-        yield [last]
 
 
 def _as_line(found: Classification) -> str:
@@ -128,9 +106,3 @@ def _coloured(piece: str, weight: float) -> str:
     colour = GREEN if weight > 0 else RED
     red, green, blue = (round(paper + abs(weight) * (ink - paper)) for paper, ink in zip(PAPER, colour, strict=True))
     return click.style(piece, fg=(0, 0, 0), bg=(red, green, blue))
-
-
-def _write(lines: Iterable[str]) -> None:
-    # Bytes, so that no terminal setting can make a character an error; lone surrogates become "?".
-    sys.stdout.buffer.write("".join(lines).encode("utf-8", errors="replace"))
-    sys.stdout.buffer.flush()

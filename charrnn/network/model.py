@@ -136,6 +136,13 @@ def select(state: State, lanes: Tensor) -> State:
     return tuple(tuple(tensor.index_select(-2, lanes) for tensor in layer) for layer in state)
 
 
+def reverse(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (T, B, …) with the first `lengths` (B,) of each lane in reverse order; what is past them stays."""
+    times = torch.arange(len(x), device=x.device)[:, None]
+    places = torch.where(times < lengths, lengths - 1 - times, times)
+    return x.gather(0, places.view(*places.shape, *[1] * (x.dim() - 2)).expand_as(x))
+
+
 def _make_layer(config: NetworkConfig) -> RecurrentLayer:
     match config.cell:
         case "mingru":

@@ -17,6 +17,7 @@ from typing import Any
 
 from charrnn import storage
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.text import dates
 from charrnn.text.download import download, unpacked
 
 
@@ -52,6 +53,13 @@ _BUILT_IN = (
         language="Python code",
         licence=_PYTHON_LICENCE,
         text_mb=11,
+    ),
+    Corpus(
+        name="dates",
+        description="Dates in many forms, a tab, the ISO date: for train_translator; needs no network",
+        language="English; 30 more with babel",
+        licence="Public domain",
+        text_mb=1.2,
     ),
 )
 
@@ -168,6 +176,8 @@ def _entry(name: str, table: Any, source: Path) -> Corpus:
 
 
 def _file_name(corpus: Corpus) -> str:
+    if corpus.name == "dates":
+        return "dates-many.tsv" if dates.has_languages() else "dates-english.tsv"
     if corpus.url is None:  # another Python has another text
         return f"{corpus.name}-{platform.python_version()}.txt"
     return f"{corpus.name}.txt"
@@ -206,9 +216,15 @@ def _sources(root: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
+def _dates() -> Iterator[str]:
+    yield "source\ttarget\n"
+    yield from (f"{text}\t{iso}\n" for text, iso in dates.date_pairs())
+
+
 _MAKERS: dict[str, Callable[[], Iterator[str]]] = {
     "python-docs": _python_docs,
     "python-code": _python_code,
+    "dates": _dates,
 }
 
 

@@ -7,12 +7,13 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from charrnn.errors import UsageError
+from charrnn.settings import nearest
 
 Format = Literal["csv", "tsv", "json"]
 SUFFIXES: dict[str, Format] = {
@@ -31,6 +32,32 @@ class Table:
     name: str
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
+
+    def column(self, asked: str | None, what: str) -> str | None:
+        """The column of this name, or of this number from 1; None if none is asked for.
+
+        Raises UsageError, which says that there is no `what` column, if there is none.
+        """
+        if asked is None or asked in self.columns:
+            return asked
+        if asked.isdecimal() and 1 <= int(asked) <= len(self.columns):
+            return self.columns[int(asked) - 1]
+        there = ", ".join(self.columns)
+        raise UsageError(
+            f"{self.name}: no {what} column {asked!r}{nearest(asked, self.columns) or f': it has {there}'}"
+        )
+
+    def recognised(self, names: Sequence[str], other: str | None = None) -> str | None:
+        """The first column with one of these names, in small letters; not `other`."""
+        columns = {column.lower(): column for column in self.columns if column != other}
+        return next((columns[name] for name in names if name in columns), None)
+
+
+def cell_text(value: Any) -> str:
+    """A cell as text; nothing where there is none."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_table(name: str, text: str, names: Collection[str]) -> Table:

@@ -27,6 +27,7 @@ from charrnn.errors import CharrnnError, UsageError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.pre_tokenizers import PreTokenizer
 
 Kind = Literal["char", "byte", "subword"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -187,6 +188,17 @@ def build_vocab(kind: Kind, chunks: Iterable[str], vocab_size: int | None = None
     return _build_char(chunks, vocab_size - NUM_BYTES)
 
 
+def build_symbol_vocab(chunks: Iterable[str], vocab_size: int = 4096) -> Vocab:
+    """The vocabulary of a text in symbols between single spaces, such as phonemes: each, with the space before it, is
+    one entry, as far as `vocab_size` goes. It is a `subword` vocabulary that knows no other ends of words.
+    """
+    from tokenizers import Regex, pre_tokenizers
+
+    symbols = pre_tokenizers.Split(Regex(r" ?[^ \n]+"), "isolated")
+    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return _build_subword(chunks, vocab_size, pre_tokenizers.Sequence([symbols, in_bytes]))
+
+
 def char_vocab(characters: Sequence[str], seen_bytes: Sequence[int]) -> Vocab:
     """The vocabulary of these characters, then the bytes that training saw, then the other bytes."""
     unseen = sorted(set(range(NUM_BYTES)) - set(seen_bytes))
@@ -231,7 +243,7 @@ def _build_char(chunks: Iterable[str], limit: int) -> Vocab:
     return char_vocab([chr(point) for point in by_frequency[:limit]], seen_bytes)
 
 
-def _build_subword(chunks: Iterable[str], vocab_size: int) -> Vocab:
+def _build_subword(chunks: Iterable[str], vocab_size: int, pre_tokenizer: PreTokenizer | None = None) -> Vocab:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     byte_counts = np.zeros(NUM_BYTES, dtype=np.int64)
@@ -245,7 +257,7 @@ def _build_subword(chunks: Iterable[str], vocab_size: int) -> Vocab:
             yield pieces
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizer or pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

@@ -136,12 +136,12 @@ def test_a_line_is_answered_before_the_next_one_comes(classifier: Path) -> None:
 def test_a_line_of_any_length_is_gathered_from_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     import codecs
 
-    from charrnn.cli import classify
+    from charrnn.cli import lines as reading
 
-    monkeypatch.setattr(classify, "READ_BYTES", 7)
+    monkeypatch.setattr(reading, "READ_BYTES", 7)
     lines = ["日本" * 50, "", "short", "é" * 33, "last"]
     decoder = codecs.getincrementaldecoder("utf-8")()
-    groups = list(classify._lines(io.BytesIO("\n".join(lines).encode()), decoder))
+    groups = list(reading.read_lines(io.BytesIO("\n".join(lines).encode()), decoder))
     assert [line for group in groups for line in group] == lines
 
 

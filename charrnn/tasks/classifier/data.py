@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import UsageError
-from charrnn.settings import nearest
 from charrnn.text.reading import Source, find_text, read_chunks
-from charrnn.text.tables import Table, parse_table, table_format
+from charrnn.text.tables import Table, cell_text, parse_table, table_format
 
 # The names of columns that are recognised, the likelier first.
 TEXT_NAMES = (
@@ -183,7 +182,7 @@ def _read_file(source: Source, config: DataConfig, encoding: str, note: Note) ->
     text_column, label_column = _choose_columns(table, config)
     note(f"{source.name}: text is in column {text_column!r}, labels are in {label_column!r}")
     for row in table.rows:
-        yield Example(_cell(row.get(text_column)).strip(), _labels(row.get(label_column), config))
+        yield Example(cell_text(row.get(text_column)).strip(), _labels(row.get(label_column), config))
 
 
 def _read_folder(folder: Path, sources: Sequence[Source], encoding: str, note: Note) -> Iterator[Example]:
@@ -206,16 +205,10 @@ def _read_folder(folder: Path, sources: Sequence[Source], encoding: str, note: N
 def _labels(value: Any, config: DataConfig) -> tuple[str, ...]:
     """The labels in a cell, each once."""
     if not isinstance(value, list):
-        value = _cell(value)
+        value = cell_text(value)
         value = value.split(config.label_separator) if config.label_separator else [value]
-    cells = (" ".join(_cell(item).encode("utf-8", "replace").decode().split()) for item in value)
+    cells = (" ".join(cell_text(item).encode("utf-8", "replace").decode().split()) for item in value)
     return tuple(dict.fromkeys(cell for cell in cells if cell))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _asked(config: DataConfig) -> set[str]:
@@ -224,13 +217,13 @@ def _asked(config: DataConfig) -> set[str]:
 
 def _choose_columns(table: Table, config: DataConfig) -> tuple[str, str]:
     """The columns of text and labels: those asked for, those with a recognised name, or what is left of two."""
-    text = _column(table, config.text_column, "text")
-    label = _column(table, config.label_column, "label")
-    text = text or _recognised(table, TEXT_NAMES, label)
-    label = label or _recognised(table, LABEL_NAMES, text)
+    text = table.column(config.text_column, "text")
+    label = table.column(config.label_column, "label")
+    text = text or table.recognised(TEXT_NAMES, label)
+    label = label or table.recognised(LABEL_NAMES, text)
     if len(table.columns) == 2 and text is None and label is None:
         # A label comes again and again.
-        label = min(table.columns, key=lambda column: len({_cell(row.get(column)) for row in table.rows}))
+        label = min(table.columns, key=lambda column: len({cell_text(row.get(column)) for row in table.rows}))
     if len(table.columns) == 2:
         text = text or next(column for column in table.columns if column != label)
         label = label or next(column for column in table.columns if column != text)
@@ -245,20 +238,6 @@ def _choose_columns(table: Table, config: DataConfig) -> tuple[str, str]:
     if text == label:
         raise UsageError(f"{table.name}: {text!r} cannot be both the text and the label")
     return text, label
-
-
-def _column(table: Table, asked: str | None, what: str) -> str | None:
-    if asked is None or asked in table.columns:
-        return asked
-    if asked.isdecimal() and 1 <= int(asked) <= len(table.columns):
-        return table.columns[int(asked) - 1]
-    there = ", ".join(table.columns)
-    raise UsageError(f"{table.name}: no {what} column {asked!r}{nearest(asked, table.columns) or f': it has {there}'}")
-
-
-def _recognised(table: Table, names: Sequence[str], other: str | None) -> str | None:
-    columns = {column.lower(): column for column in table.columns if column != other}
-    return next((columns[name] for name in names if name in columns), None)
 
 
 # Checks

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from charrnn.errors import UsageError
 from charrnn.network.config import CELLS, Cell, NetworkConfig
-from charrnn.network.model import Encoder
+from charrnn.network.model import Encoder, reverse
 
 Views = Literal["both", "char", "subword"]
 ViewName = Literal["char", "subword"]
@@ -222,10 +222,3 @@ class ClassifierNetwork(nn.Module):
     def num_parameters(self) -> int:
         """All trained numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
-
-
-def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """x (T, B, …) with the first `lengths` (B,) of each lane in reverse order; what is past them stays."""
-    times = torch.arange(len(x), device=x.device)[:, None]
-    places = torch.where(times < lengths, lengths - 1 - times, times)
-    return x.gather(0, places.view(*places.shape, *[1] * (x.dim() - 2)).expand_as(x))

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.network.config import CELLS, Cell
-from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Inputs, Reader, View, reverse
+from charrnn.network.model import reverse
+from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Inputs, Reader, View
 
 SIZES = {"char": (40, 30), "subword": (60, 60)}
 LENGTHS = [13, 7, 1, 10]

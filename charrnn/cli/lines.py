@@ -1,0 +1,46 @@
+"""Lines of standard input as they come, and answers to standard output."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from charrnn.errors import UsageError
+
+READ_BYTES = 1 << 16  # of standard input at once: what a pipe holds
+
+
+def lenient_decoder(encoding: str) -> codecs.IncrementalDecoder:
+    """A decoder that puts U+FFFD for what is no text. Raises UsageError for an unknown encoding."""
+    try:
+        return codecs.getincrementaldecoder(encoding)(errors="replace")
+    except LookupError:
+        raise UsageError(f"unknown encoding {encoding!r}: try utf-8, utf-16, latin-1 or cp1252") from None
+
+
+def read_lines(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[list[str]]:
+    """The lines of a stream, as many at once as have come."""
+    parts: list[str] = []  # of a line whose end has not come yet
+    first = True
+    while data := stream.read1(READ_BYTES):  # type: ignore[attr-defined]
+        text = decoder.decode(data)
+        if first:
+            text, first = text.removeprefix("\ufeff"), False
+        *lines, rest = text.split("\n")
+        if lines:
+            lines[0] = "".join([*parts, lines[0]])
+            parts = []
+            yield lines
+        parts.append(rest)
+    last = "".join([*parts, decoder.decode(b"", final=True)])
+    if last:
+        yield [last]
+
+
+def write(lines: Iterable[str]) -> None:
+    """Write to standard output at once."""
+    # Bytes, so that no terminal setting can make a character an error; lone surrogates become "?".
+    sys.stdout.buffer.write("".join(lines).encode("utf-8", errors="replace"))
+    sys.stdout.buffer.flush()

@@ -1,0 +1,73 @@
+"""How near what was written is to what should be: exact matches, edits, and the figures of translation and summaries.
+
+BLEU and chrF are those of `sacrebleu`, ROUGE that of `rouge-score`: neither is needed for anything else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+
+def edits(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
+    """The fewest insertions, deletions and replacements that make `b` of `a` (Levenshtein 1966)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, start=1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
+
+
+def error_rate(said: Sequence[Hashable], references: Sequence[Sequence[Hashable]]) -> tuple[int, int]:
+    """Edits to the nearest of several valid references, and that reference's length."""
+    return min((edits(said, reference), len(reference)) for reference in references)
+
+
+def match_figures(references: Sequence[Sequence[str]], said: Sequence[str], symbols: bool) -> dict[str, float]:
+    """Figures of what was said for each source, of which every reference (one or more) is a valid target.
+
+    exact_match: share of sources. symbol_error_rate: edits for each symbol of the references, where a symbol is a
+    character, or with `symbols` what stands between spaces. word_error_rate: the same in words; with `symbols`, where
+    a target is a word spelled in them, the share of words that are not right.
+    """
+    exact = sum(text in valid for text, valid in zip(said, references, strict=True)) / len(said)
+    characters = _rate([list(text) for text in said], [[list(text) for text in valid] for valid in references])
+    words = _rate([text.split() for text in said], [[text.split() for text in valid] for valid in references])
+    return {
+        "exact_match": exact,
+        "symbol_error_rate": words if symbols else characters,
+        "word_error_rate": 1 - exact if symbols else words,
+    }
+
+
+def bleu_figures(references: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
+    """BLEU and chrF (0 to 100) with their signatures; nothing where `sacrebleu` is not installed."""
+    if importlib.util.find_spec("sacrebleu") is None:
+        return {}
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    figures: dict[str, Any] = {}
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        figures[name] = metric.corpus_score(list(said), [list(references)]).score
+        figures[f"{name}_signature"] = str(metric.get_signature())
+    return figures
+
+
+def rouge_figures(references: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
+    """ROUGE-1, -2 and -L (mean F, 0 to 100); nothing where `rouge-score` is not installed."""
+    if importlib.util.find_spec("rouge_score") is None:
+        return {}
+    from rouge_score.rouge_scorer import RougeScorer
+
+    names = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
+    scorer = RougeScorer(list(names))
+    scores = [scorer.score(reference, text) for reference, text in zip(references, said, strict=True)]
+    return {ours: 100 * sum(score[theirs].fmeasure for score in scores) / len(scores) for theirs, ours in names.items()}
+
+
+def _rate(said: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]) -> float:
+    pairs = [error_rate(text, valid) for text, valid in zip(said, references, strict=True)]
+    return sum(wrong for wrong, _ in pairs) / max(sum(length for _, length in pairs), 1)

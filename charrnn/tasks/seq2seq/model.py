@@ -1,0 +1,211 @@
+"""A trained network from sequence to sequence: translations, summaries, or whatever its pairs were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from charrnn import checkpoint, model_directory
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.network.device import choose_device
+from charrnn.settings import from_mapping
+from charrnn.storage import atomic_write
+from charrnn.tasks.seq2seq.inputs import Sides, Texts, padded
+from charrnn.tasks.seq2seq.network import Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, search
+from charrnn.text.batches import by_length
+from charrnn.text.vocab import Vocab
+
+Task = Literal["translate", "summarize"]
+
+MODEL_TYPE = "seq2seq"
+TARGET_TOKENIZER = "tokenizer_target.json"  # where source and target have a vocabulary each
+LINES_AT_ONCE = 1024  # lines read ahead, to sort by length
+TOKENS_AT_ONCE = 1 << 14  # entries of sources side by side, times hypotheses of each
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A target, and how likely it is."""
+
+    text: str
+    score: float  # log-probability in nats, divided by the length as the length penalty says
+    nats: float  # negative log-likelihood
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What was made of a text: the best target, and others where they were asked for."""
+
+    candidates: tuple[Candidate, ...]  # the best first
+    was_cut: bool = False  # the source was longer than the network reads
+
+    @property
+    def text(self) -> str:
+        """The best target."""
+        return self.candidates[0].text
+
+
+class Seq2Seq:
+    """A network, its vocabularies and how targets are searched for. `charrnn.load(directory)` gives one."""
+
+    def __init__(
+        self,
+        network: Seq2SeqNetwork,
+        sides: Sides,
+        search: SearchConfig,
+        *,
+        task: Task = "translate",
+        figures: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.sides = sides
+        self.search = search
+        self.task = task
+        self.figures = dict(figures or {})  # of its training
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str = "auto") -> Seq2Seq:
+        """The model in a directory. Raises UsageError if there is none, CharrnnError if it is damaged."""
+        directory = Path(directory)
+        config = model_directory.read_config_of(MODEL_TYPE, directory)
+        if not (directory / model_directory.WEIGHTS).exists():
+            raise CharrnnError(f"{directory}: no weights yet (they are written at the first validation)")
+        try:
+            network_config = from_mapping(Seq2SeqConfig, config["network"])
+            if network_config.hidden_size is None or network_config.copy is None:
+                raise ValueError("the network's shape is not all there")
+            sides = read_sides(directory, config["vocabs"])
+            task, figures = config["task"], config["training"]
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise CharrnnError(f"{directory / model_directory.CONFIG}: damaged: {error!r}") from None
+        tensors, _ = checkpoint.load_tensors(directory / model_directory.WEIGHTS)
+        try:
+            with torch.device("meta"):  # where a size that makes no sense costs no memory
+                network = make_network(network_config, sides)
+            network.to_empty(device=choose_device(device))
+            with torch.no_grad():
+                for name, weight in network.named_parameters():
+                    if tensors[name].shape != weight.shape:
+                        raise ValueError(f"{name} has another shape than {model_directory.CONFIG} says")
+                    weight.copy_(tensors[name])
+        except (KeyError, ValueError) as error:
+            raise CharrnnError(f"{directory / model_directory.WEIGHTS}: damaged: {error!r}") from None
+        path = directory / model_directory.GENERATION_CONFIG
+        try:
+            search = from_mapping(SearchConfig, model_directory.read_json(path) if path.exists() else {})
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+        return cls(network, sides, search, task=task, figures=figures)
+
+    def save(self, directory: str | Path) -> None:
+        """Write everything but the report and the training's state into a directory, made if missing."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_sides(directory, self.sides)
+        checkpoint.save_tensors(directory / model_directory.WEIGHTS, dict(self.network.named_parameters()))
+        self.write_settings(directory)
+
+    def write_settings(self, directory: Path) -> None:
+        """Write `config.json` and `generation_config.json`."""
+        model_directory.write_config(directory, self.config())
+        settings = json.dumps(asdict(self.search), indent=2)
+        atomic_write(directory / model_directory.GENERATION_CONFIG, settings + "\n")
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return {
+            "model_type": MODEL_TYPE,
+            "task": self.task,
+            "network": asdict(self.network.config),
+            "vocabs": describe_sides(self.sides),
+            "training": self.figures,
+        }
+
+    def translate(self, texts: str | Sequence[str], num_best: int = 1, **search: Any) -> list[Translation]:
+        """What is made of each text: `num_best` targets, the best first.
+
+        `search` are fields of `SearchConfig`: `beam=1`, `length_penalty=0.6`, …
+        """
+        return list(self.translate_lines([texts] if isinstance(texts, str) else texts, num_best, **search))
+
+    summarize = translate  # the same to the network: its pairs decide what it does
+
+    def translate_lines(self, texts: Iterable[str], num_best: int = 1, **search: Any) -> Iterator[Translation]:
+        """The same for any number of texts, read and answered in order, in bounded memory."""
+        config = replace(self.search, **{name: value for name, value in search.items() if value is not None})
+        if num_best < 1:
+            raise UsageError(f"num_best must be at least 1, not {num_best}")
+        if num_best > config.beam:
+            raise UsageError(f"num_best {num_best} needs a beam at least as wide: beam is {config.beam}")
+        waiting: list[str] = []
+        for text in texts:
+            waiting.append(text)
+            if len(waiting) == LINES_AT_ONCE:
+                yield from self._translate(waiting, config, num_best)
+                waiting = []
+        yield from self._translate(waiting, config, num_best)
+
+    def _translate(self, texts: Sequence[str], config: SearchConfig, num_best: int) -> list[Translation]:
+        """Those of some texts."""
+        most = self.network.config.max_source
+        sources = self.sides.source.encode(texts, most + 1)
+        cut = [len(source) > most for source in sources]
+        sources = self.sides.source.encode(texts, most)
+        found: list[list[Hypothesis]] = [[] for _ in texts]
+        end_id = self.sides.target.vocab.start_id
+        with torch.inference_mode():
+            for indices in by_length(list(map(len, sources)), max(TOKENS_AT_ONCE // config.beam, 1)):
+                ids, lengths = padded([sources[i] for i in indices], self.network.device)
+                hypotheses = search(self.network, ids, lengths, end_id, config, num_best)
+                for i, each in zip(indices, hypotheses, strict=True):
+                    found[i] = each
+        return [
+            Translation(self._candidates(hypotheses) if text.strip() else (Candidate("", 0.0, 0.0),), was_cut)
+            for text, hypotheses, was_cut in zip(texts, found, cut, strict=True)
+        ]
+
+    def _candidates(self, hypotheses: Sequence[Hypothesis]) -> tuple[Candidate, ...]:
+        """Texts of hypotheses, each text once."""
+        candidates: dict[str, Candidate] = {}
+        for each in hypotheses:
+            text = self.sides.target.decode(each.ids)
+            candidates.setdefault(text, Candidate(text, each.score, each.nats))
+        return tuple(candidates.values())
+
+
+def make_network(config: Seq2SeqConfig, sides: Sides) -> Seq2SeqNetwork:
+    """A new network for these vocabularies."""
+    sizes = [(len(side.vocab), side.vocab.seen_size) for side in (sides.source, sides.target)]
+    return Seq2SeqNetwork(config, sizes[0], sizes[1], sides.shared)
+
+
+def describe_sides(sides: Sides) -> dict[str, Any]:
+    """What `read_sides` needs beside the vocabularies' files."""
+    parts = {"source": sides.source} if sides.shared else {"source": sides.source, "target": sides.target}
+    return {
+        name: {"kind": side.kind, "size": len(side.vocab), "seen_size": side.vocab.seen_size}
+        for name, side in parts.items()
+    }
+
+
+def write_sides(directory: Path, sides: Sides) -> None:
+    """Write the vocabularies: one file if they are shared, else two."""
+    atomic_write(directory / model_directory.TOKENIZER, sides.source.vocab.definition)
+    if not sides.shared:
+        atomic_write(directory / TARGET_TOKENIZER, sides.target.vocab.definition)
+
+
+def read_sides(directory: Path, described: Mapping[str, Mapping[str, Any]]) -> Sides:
+    """The vocabularies in a directory. Raises KeyError, TypeError or ValueError for a description that is damaged."""
+    files = {"source": model_directory.TOKENIZER, "target": TARGET_TOKENIZER}
+    sides = {
+        name: Texts(values["kind"], Vocab.load(directory / files[name], int(values["seen_size"])))
+        for name, values in described.items()
+    }
+    return Sides(sides["source"], sides.get("target", sides["source"]))

@@ -1,0 +1,305 @@
+"""The network: an encoder of the source, and a decoder of the target that looks back at it.
+
+The encoder's recurrent layers read the source by turns forwards and backwards. In the decoder each recurrent layer is
+followed by attention to the encoder's outputs (Bahdanau et al. 2015; heads as in Vaswani et al. 2017). What is attended
+to goes into the layers above, not back into the recurrence below: so all target steps of a training batch run at once,
+and decoding one step at a time, with a carried state, gives the same.
+
+With a shared vocabulary the next entry may also be copied from the source: a mixture of the softmax and of one more
+attention's weights, put on the entries that stand there (See et al. 2017, arXiv 1704.04368).
+
+Shapes: S source time, T target time, B sources, K hypotheses of each source, N = B·K lanes, H heads, D width, V entries
+of the target that training saw, O = number of outputs (V, and one more if some entries were never seen).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from charrnn.errors import UsageError
+from charrnn.network.cells import LayerState, MinGRU, RecurrentLayer, SharedDropout, product_dtype
+from charrnn.network.config import CELLS, Cell, NetworkConfig
+from charrnn.network.model import Encoder, State, reverse
+from charrnn.network.operations import masked_add, norm, swiglu
+
+SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """What a network from sequence to sequence is made of."""
+
+    cell: Cell = "mingru"
+    hidden_size: int | None = None  # None: what suits the budget
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    num_heads: int = 4
+    dropout: float = 0.2
+    token_dropout: float = 0.05  # share of source entries hidden while training
+    copy: bool | None = None  # entries of the source; None: wherever the vocabulary is shared
+    max_source: int = 400  # entries of a source that are read; the rest is cut off
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise UsageError(f"unknown cell {self.cell!r}: choose from {', '.join(CELLS)}")
+        for name in ("hidden_size", "encoder_layers", "decoder_layers", "num_heads", "max_source"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, not {number}")
+        if self.hidden_size is not None and self.hidden_size % self.num_heads:
+            raise UsageError(f"hidden_size {self.hidden_size} must be a multiple of num_heads, {self.num_heads}")
+        for name in ("dropout", "token_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+
+    def suited(self, minutes: float | None, shared: bool) -> Seq2SeqConfig:
+        """The same with all choices made, for this budget (None: not given in minutes) and vocabulary."""
+        if self.copy and not shared:
+            raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
+        width = 256 if minutes is None or minutes > SHORT_MINUTES else 128
+        width = math.ceil(width / self.num_heads) * self.num_heads
+        return replace(
+            self,
+            hidden_size=self.hidden_size or width,
+            copy=shared if self.copy is None else self.copy,
+        )
+
+    def part(self, num_layers: int) -> NetworkConfig:
+        """What the encoder or the decoder is made of."""
+        return NetworkConfig(cell=self.cell, hidden_size=self.hidden_size, num_layers=num_layers, dropout=self.dropout)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder knows of B sources."""
+
+    ids: Tensor  # (S, B)
+    mask: Tensor  # (B, 1, 1, S), true where a source has an entry
+    keys_values: tuple[tuple[Tensor, Tensor], ...]  # of each attention, (B, H, S, D / H)
+    copy_keys: Tensor | None  # (B, S, D)
+
+    def select(self, sources: Tensor) -> Memory:
+        """That of these sources only, in this order."""
+        return Memory(
+            self.ids.index_select(1, sources),
+            self.mask.index_select(0, sources),
+            tuple((k.index_select(0, sources), v.index_select(0, sources)) for k, v in self.keys_values),
+            None if self.copy_keys is None else self.copy_keys.index_select(0, sources),
+        )
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the decoder says of the next entries."""
+
+    logits: Tensor  # (…, O) of the softmax
+    log_generate: Tensor | None = None  # (…,), log-probability that the softmax speaks; None: always
+    log_copy: Tensor | None = None  # (…,), log-probability that an entry is copied
+    attention: Tensor | None = None  # (…, S), which one
+
+
+class SourceEncoder(Encoder):
+    """Recurrent layers that read by turns forwards and backwards."""
+
+    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int, token_dropout: float) -> None:
+        super().__init__(config, vocab_size, seen_size)
+        self.token_dropout = token_dropout
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Ids (S, B) padded at the end and lengths (B,) → outputs (S, B, D). Past a source's end they mean nothing."""
+        x = self.embed(ids)
+        if self.training and self.token_dropout:
+            x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout)
+        x = self.embedding_dropout(x)
+        for i, layer in enumerate(self.layers):
+            x = x if i % 2 == 0 else reverse(x, lengths)
+            x, _ = through(layer, x, cast(RecurrentLayer, layer).initial_state(ids.shape[1]))
+            x = x if i % 2 == 0 else reverse(x, lengths)
+        return x if self.norm is None else norm(x, self.norm, torch.float32)
+
+
+class Attention(nn.Module):
+    """Attention of the decoder to the encoder's outputs, in a pre-norm residual block."""
+
+    def __init__(self, size: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.Parameter(torch.ones(size))
+        self.query = nn.Linear(size, size, bias=False)
+        self.key_value = nn.Linear(size, 2 * size, bias=False)
+        self.out = nn.Linear(size, size, bias=False)
+        self.dropout = SharedDropout()
+
+    def remember(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, S, D / H) of the encoder's outputs (S, B, D)."""
+        pairs = self.key_value(encoded)
+        keys, values = pairs.view(*pairs.shape[:2], 2, self.num_heads, -1).permute(2, 1, 3, 0, 4)
+        return keys.contiguous(), values.contiguous()
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """x (T, N, D), the K lanes of a source side by side, → the same with what was attended to."""
+        query = self.query(norm(x, self.norm, product_dtype(x.device)))
+        query = beside(query, len(keys))
+        heads = query.view(*query.shape[:2], self.num_heads, -1).transpose(1, 2)  # (B, H, T·K, D / H)
+        context = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask)
+        context = apart(context.transpose(1, 2).flatten(2), len(x))
+        return masked_add(x, self.out(context), self.dropout.mask(x))
+
+
+class FeedForward(nn.Module):
+    """A gated MLP in a pre-norm residual block: mixes the decoder's state with what it attended to."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm = nn.Parameter(torch.ones(size))
+        self.inner = nn.Linear(size, 4 * size, bias=False)
+        self.out = nn.Linear(2 * size, size, bias=False)
+        self.dropout = SharedDropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (T, N, D) → (T, N, D)."""
+        inner = swiglu(self.inner(norm(x, self.norm, product_dtype(x.device))))
+        return masked_add(x, self.out(inner), self.dropout.mask(x))
+
+
+class Decoder(Encoder):
+    """Recurrent layers, each followed by attention, then a softmax with the embedding's weights."""
+
+    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int, num_heads: int, copy: bool) -> None:
+        super().__init__(config, vocab_size, seen_size)
+        size = config.width
+        self.attentions = nn.ModuleList(Attention(size, num_heads) for _ in self.layers)
+        self.mix = FeedForward(size)
+        self.out_norm = nn.Parameter(torch.ones(size))
+        self.norm = None
+        self.bias = nn.Parameter(torch.zeros(self.embedding.num_embeddings))
+        self.copy_query = nn.Linear(size, size, bias=False) if copy else None
+        self.copy_key = nn.Linear(size, size, bias=False) if copy else None
+        self.copy_gate = nn.Linear(size, 1) if copy else None
+        self.set_dropout(config.dropout or 0.0)
+
+    def expect(self, counts: npt.NDArray[np.integer]) -> None:
+        """Let the softmax begin at how often each entry occurs, counts (all entries,): so much need not be learned."""
+        with torch.no_grad():
+            frequencies = torch.ones_like(self.bias)
+            frequencies[: self.seen_size] += torch.from_numpy(counts[: self.seen_size]).to(self.bias.device)
+            self.bias.copy_((frequencies / frequencies.sum()).log())
+
+    def remember(self, encoded: Tensor, ids: Tensor, lengths: Tensor) -> Memory:
+        """What decoding needs of sources: the encoder's outputs (S, B, D), ids (S, B), lengths (B,)."""
+        there = torch.arange(len(ids), device=ids.device) < lengths[:, None]
+        return Memory(
+            ids,
+            there[:, None, None],
+            tuple(cast(Attention, attention).remember(encoded) for attention in self.attentions),
+            None if self.copy_key is None else self.copy_key(encoded).transpose(0, 1).contiguous(),
+        )
+
+    def forward(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """Entries so far (T, N) and a state to features (T, N, D) of the next entries, and the next state."""
+        x = self.embedding_dropout(self.embed(ids))
+        next_state = []
+        for layer, attention, kept, layer_state in zip(
+            self.layers, self.attentions, memory.keys_values, state, strict=True
+        ):
+            x, layer_state = through(layer, x, layer_state)
+            x = attention(x, *kept, memory.mask)
+            next_state.append(layer_state)
+        return norm(self.mix(x), self.out_norm, torch.float32), tuple(next_state)
+
+    def outputs(self, features: Tensor, memory: Memory) -> Outputs:
+        """What features (T, N, D) say of the next entries: (T, N, …)."""
+        scale = features.shape[-1] ** -0.5  # embeddings are of size one, so that Adam's steps suit them
+        logits = F.linear(features * scale, self.embedding.weight, self.bias).float()
+        if self.copy_query is None or self.copy_gate is None or memory.copy_keys is None:
+            return Outputs(logits)
+        query = beside(self.copy_query(features), len(memory.copy_keys))
+        scores = (query * scale) @ memory.copy_keys.transpose(1, 2).to(query.dtype)
+        attention = scores.float().masked_fill(~memory.mask[:, 0], -torch.inf).softmax(-1)
+        gate = self.copy_gate(features).float().squeeze(-1)
+        return Outputs(logits, F.logsigmoid(gate), F.logsigmoid(-gate), apart(attention, len(features)))
+
+
+class Seq2SeqNetwork(nn.Module):
+    """`memory = network.read(ids, lengths)`, then `features, state = network.decoder(ids, state, memory)`."""
+
+    def __init__(self, config: Seq2SeqConfig, source: tuple[int, int], target: tuple[int, int], shared: bool) -> None:
+        """`source`, `target`: of each vocabulary, all entries and those seen in training."""
+        super().__init__()
+        self.config = config
+        self.encoder = SourceEncoder(config.part(config.encoder_layers), *source, config.token_dropout)
+        self.decoder = Decoder(config.part(config.decoder_layers), *target, config.num_heads, bool(config.copy))
+        if shared:
+            self.encoder.embedding = self.decoder.embedding
+
+    def read(self, ids: Tensor, lengths: Tensor) -> Memory:
+        """Sources, ids (S, B) padded at the end and lengths (B,), to what decoding needs of them."""
+        return self.decoder.remember(self.encoder(ids, lengths), ids, lengths)
+
+    def forward(self, source: Tensor, source_lengths: Tensor, inputs: Tensor) -> tuple[Outputs, Memory]:
+        """Sources (S, B), lengths (B,) and target entries so far (T, B) to what is said of the next ones."""
+        memory = self.read(source, source_lengths)
+        features, _ = self.decoder(inputs, self.decoder.initial_state(inputs.shape[1]), memory)
+        return self.decoder.outputs(features, memory), memory
+
+    def nats(self, outputs: Outputs, memory: Memory, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Negative log-likelihood of targets (T, B) in nats, (T, B).
+
+        With label smoothing (Szegedy et al. 2016) part of it is the mean over all outputs of the softmax.
+        """
+        log_softmax = outputs.logits.log_softmax(-1)
+        chosen = log_softmax.gather(-1, targets.clamp(max=log_softmax.shape[-1] - 1)[..., None]).squeeze(-1)
+        if self.decoder.num_unseen > 1:
+            chosen = chosen - (targets >= self.decoder.seen_size) * math.log(self.decoder.num_unseen)
+        if outputs.attention is not None and outputs.log_generate is not None and outputs.log_copy is not None:
+            same = targets[..., None] == memory.ids.T  # (T, B, S)
+            copied = (outputs.attention * same).sum(-1).clamp(min=1e-30).log()
+            chosen = torch.logaddexp(outputs.log_generate + chosen, outputs.log_copy + copied)
+        return -(1 - smoothing) * chosen - smoothing * log_softmax.mean(-1)
+
+    def probabilities(self, outputs: Outputs, memory: Memory) -> Tensor:
+        """Of each entry of the vocabulary: outputs of N lanes (1, N, …) → (N, all entries).
+
+        Those that training never saw can only be copied.
+        """
+        softmax = outputs.logits[0].softmax(-1)[:, : self.decoder.seen_size]
+        if outputs.attention is None or outputs.log_generate is None or outputs.log_copy is None:
+            return F.pad(softmax, (0, self.decoder.num_unseen))
+        total = F.pad(outputs.log_generate[0, :, None].exp() * softmax, (0, self.decoder.num_unseen))
+        copied = outputs.log_copy[0, :, None].exp() * outputs.attention[0]
+        ids = memory.ids.T.repeat_interleave(len(copied) // memory.ids.shape[1], 0)
+        return total.scatter_add_(1, ids, copied)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def num_parameters(self) -> int:
+        """All trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def through(layer: nn.Module, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+    """x (T, N, D) through a recurrent layer, with a residual connection; `mingru` has its own."""
+    y, state = layer(x, state)
+    return (y if isinstance(layer, MinGRU) else x + y.float()), state
+
+
+def beside(x: Tensor, num_sources: int) -> Tensor:
+    """x (T, N, …) as (B, T·K, …): the lanes of a source are queries to the same memory."""
+    steps, lanes = x.shape[:2]
+    return x.view(steps, num_sources, lanes // num_sources, -1).transpose(0, 1).flatten(1, 2)
+
+
+def apart(x: Tensor, steps: int) -> Tensor:
+    """(B, T·K, …) back as (T, N, …)."""
+    return x.view(len(x), steps, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)

@@ -1,0 +1,328 @@
+"""Training a network from pairs of texts into a model directory: new, or resumed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charrnn import checkpoint, model_directory
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.network.device import choose_device, choose_precision
+from charrnn.settings import distribute, from_mapping
+from charrnn.storage import atomic_write
+from charrnn.tasks.seq2seq import report as reporting
+from charrnn.tasks.seq2seq.card import model_card
+from charrnn.tasks.seq2seq.data import DataConfig, Pair, Splits, answers, prepare, read_pairs
+from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
+from charrnn.tasks.seq2seq.model import Seq2Seq, Task, describe_sides, make_network, read_sides, write_sides
+from charrnn.tasks.seq2seq.network import Seq2SeqConfig
+from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
+from charrnn.tasks.seq2seq.search import SearchConfig
+from charrnn.training.config import TrainingConfig
+from charrnn.training.directory import RUN, refuse_occupied, require_run
+from charrnn.training.trainer import STATE, Report, Trainer
+
+DEFAULT_MINUTES = 10.0
+BATCH_PAIRS = 256  # in a step, at most
+LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
+WATCHED_PAIRS = 1000  # of the validation pairs, read at each validation during a run, and reported on
+LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
+EXAMPLES = "examples.jsonl"
+REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
+
+# What differs between the tasks beside their data.
+TASK_SETTINGS: dict[Task, dict[str, Any]] = {"translate": {}, "summarize": {"no_repeat_ngram": 3}}
+
+
+def configs(task: Task, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat settings by name as the arguments of `train_seq2seq`. Raises UsageError for an unknown name."""
+    kinds = {
+        "data": DataConfig,
+        "vocab": VocabConfig,
+        "network": Seq2SeqConfig,
+        "objective": ObjectiveConfig,
+        "search": SearchConfig,
+        "training": TrainingConfig,
+    }
+    parts = dict(zip(kinds, distribute(TASK_SETTINGS[task] | dict(settings), *kinds.values()), strict=True))
+    return {name: from_mapping(kind, parts[name]) for name, kind in kinds.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides how a run goes, all choices made."""
+
+    task: Task
+    splits: Splits
+    sides: Sides
+    network: Seq2SeqConfig
+    objective: ObjectiveConfig
+    search: SearchConfig
+    training: TrainingConfig
+
+    def write(self, directory: Path) -> None:
+        """Write what `read` needs into a model directory."""
+        settings = {
+            "task": self.task,
+            "network": asdict(self.network),
+            "objective": asdict(self.objective),
+            "search": asdict(self.search),
+            "training": asdict(self.training),
+            "sides": describe_sides(self.sides),
+            "val_was_given": self.splits.val_was_given,
+        }
+        lines = [
+            json.dumps({"part": part, **asdict(pair)}) + "\n"
+            for part in ("train", "val", "test")
+            for pair in getattr(self.splits, part)
+        ]
+        write_sides(directory, self.sides)
+        atomic_write(directory / "training" / EXAMPLES, "".join(lines))
+        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Run:
+        """The run in a model directory. Raises UsageError if there is none to resume."""
+        require_run(directory)
+        path = directory / "training" / RUN
+        values = model_directory.read_json(path)
+        if "sides" not in values:
+            raise UsageError(f"{directory}: the run here trains no network from sequence to sequence")
+        parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
+        try:
+            with (directory / "training" / EXAMPLES).open(encoding="utf-8") as file:
+                for row in map(json.loads, file):
+                    parts[row["part"]].append(Pair(row["source"], row["target"]))
+            return cls(
+                task=values["task"],
+                splits=Splits(**parts, val_was_given=bool(values["val_was_given"])),
+                sides=read_sides(directory, values["sides"]),
+                network=from_mapping(Seq2SeqConfig, values["network"]),
+                objective=from_mapping(ObjectiveConfig, values["objective"]),
+                search=from_mapping(SearchConfig, values["search"]),
+                training=from_mapping(TrainingConfig, values["training"]),
+            )
+        except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
+            raise CharrnnError(f"{path}: damaged: {error!r}") from None
+
+
+def train_seq2seq(
+    train: Sequence[str],
+    output: str | Path,
+    *,
+    task: Task = "translate",
+    val: Sequence[str] | None = None,
+    test: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    data: DataConfig | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> Seq2Seq:
+    """Train a network on pairs of texts into a new directory `output`, and return it.
+
+    `train`, `val` and `test` are one table or two aligned files each: see `read_pairs`. A part of the training pairs
+    is split off if there is no `val`. `settings` are the further arguments of `fit_seq2seq`. The report of how good it
+    is lies in the directory.
+
+    Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
+    with the run saved: see `resume_seq2seq`.
+    """
+    report, data, output = report or Report(), data or DataConfig(), Path(output)
+    refuse_occupied(output)
+    given = [None if paths is None else read_pairs(paths, data, encoding, report.note) for paths in (train, val, test)]
+    seed = settings["training"].seed if settings.get("training") else 0
+    splits = prepare(given[0] or [], given[1], given[2], data, seed, report.note)
+    return fit_seq2seq(splits, output, task=task, report=report, **settings)
+
+
+def fit_seq2seq(
+    splits: Splits,
+    output: Path,
+    *,
+    task: Task = "translate",
+    vocab: VocabConfig | None = None,
+    network: Seq2SeqConfig | None = None,
+    objective: ObjectiveConfig | None = None,
+    search: SearchConfig | None = None,
+    training: TrainingConfig | None = None,
+    report: Report | None = None,
+) -> Seq2Seq:
+    """The same from pairs at hand."""
+    report, training, search = report or Report(), training or TrainingConfig(), search or SearchConfig()
+    network, objective = network or Seq2SeqConfig(), objective or ObjectiveConfig()
+    if training.minutes is training.steps is training.epochs is None:
+        training = replace(training, minutes=DEFAULT_MINUTES)
+    if training.bptt_len is not None:
+        raise UsageError("a pair is read as a whole: leave bptt_len out (max_source cuts long sources)")
+    if training.compile:
+        raise UsageError("compile is for language models: leave it out")
+    device = choose_device(training.device)
+    training = replace(
+        training,
+        device=str(device),
+        precision=choose_precision(training.precision, device),
+        batch_size=training.batch_size or BATCH_PAIRS,
+        lr=training.lr or LEARNING_RATES[network.cell],
+    )
+    sides = Sides.suited(splits.train, vocab or VocabConfig())
+    network = network.suited(training.minutes, sides.shared)
+    if search.max_ratio is None:
+        search = replace(search, max_ratio=_longest_ratio(Encoded.of(splits.train, sides, network.max_source)))
+    session = _Session(Run(task, splits, sides, network, objective, search, training), output, report)
+    (output / "training").mkdir(parents=True, exist_ok=True)
+    session.run.write(output)
+    return session.carry_out()
+
+
+def resume_seq2seq(output: str | Path, *, report: Report | None = None) -> Seq2Seq:
+    """Go on with the run in `output` exactly as if it had not been interrupted."""
+    report, output = report or Report(), Path(output)
+    if (output / REPORT_JSON).exists():
+        report.note("this run has ended: nothing to resume")
+        return Seq2Seq.load(output)
+    return _Session(Run.read(output), output, report).carry_out()
+
+
+class _Session:
+    """A run being carried out: its network, and the files it writes."""
+
+    def __init__(self, run: Run, output: Path, report: Report) -> None:
+        self.run, self.output, self.report = run, output, report
+        self.device = choose_device(run.training.device)
+        torch.manual_seed(run.training.seed)
+        self.network = make_network(run.network, run.sides).to(self.device)
+        self.val = _some(run.splits.val, run.training.seed)
+        self.seconds: dict[str, float] = {}
+
+    def carry_out(self) -> Seq2Seq:
+        """Train from where the run is, report, and give the best model back."""
+        run, training = self.run, self.run.training
+        assert training.batch_size is not None
+        assert training.lr is not None
+        train, val = (Encoded.of(part, run.sides, run.network.max_source) for part in (run.splits.train, self.val))
+        self._describe(train)
+        written = np.concatenate([target[1:] for target in train.targets])
+        self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
+        self.objective = Seq2SeqObjective(
+            self.network.train(),
+            train,
+            val,
+            run.objective,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            precision=training.precision,
+        )
+        directory = self.output / "training"
+        trainer = Trainer(self.objective, training, training.lr, directory, self._keep, self.report)
+        if (directory / STATE).exists():
+            trainer.load()
+        else:
+            trainer.plan()
+        self.progress = trainer.progress
+        if not self.progress.finished:
+            self.report.note(
+                f"{self.progress.total_steps:,} steps of about {self.objective.units.per_step:.0f} pairs, "
+                f"{self.progress.total_steps / self.objective.epoch_steps:.2g} passes"
+                + (f", from step {self.progress.step:,} on" if self.progress.step else "")
+            )
+            trainer.run()
+            if self.progress.stopped_early:
+                self.report.note(
+                    f"stopped early at step {self.progress.step:,}: no better validation since step "
+                    f"{self.progress.best_step:,}"
+                )
+        self.seconds["training"] = self.progress.seconds
+        return self._finish()
+
+    def _keep(self, is_best: bool) -> None:
+        """Keep the weights if they are the best so far, and show what they make of a text."""
+        if is_best:
+            weights = self.objective.average.weights
+            checkpoint.save_tensors(self.output / model_directory.WEIGHTS, weights)
+            self._model({}).write_settings(self.output)
+        pair = self.val[0]
+        with self.objective.average.in_place():
+            (found,) = self._model({}).translate(pair.source, beam=1)
+        self.report.note(f"  {pair.source[:100]} → {found.text[:100]}")
+
+    def _finish(self) -> Seq2Seq:
+        """Report on the best weights, and give the finished model back."""
+        run = self.run
+        best = Seq2Seq.load(self.output, device=str(self.device))
+        report: dict[str, Any] = {"task": run.task}
+        for part, pairs in (("validation", self.val), ("test", run.splits.test)):
+            if pairs:
+                self.report.note(f"{part}: {len(pairs):,} pairs, with a beam of {run.search.beam}")
+                begin = time.monotonic()
+                sources = list(answers(pairs))
+                found = dict(zip(sources, best.translate(sources), strict=True))
+                self.seconds[part] = time.monotonic() - begin
+                report[part] = reporting.evaluate(pairs, found, run.task, run.sides.target.kind == "symbol")
+        report["seconds"] = self.seconds
+        best.figures = self._figures(report)
+        best.write_settings(self.output)
+        atomic_write(self.output / model_directory.CARD, model_card(self.output.resolve().name, best.config()))
+        atomic_write(self.output / REPORT_TEXT, reporting.render(report).encode("utf-8", errors="replace"))
+        atomic_write(self.output / REPORT_JSON, json.dumps(report, indent=1) + "\n")
+        (self.output / "training" / EXAMPLES).unlink(missing_ok=True)  # private texts, no longer needed
+        return best
+
+    def _model(self, figures: dict[str, Any]) -> Seq2Seq:
+        return Seq2Seq(self.network, self.run.sides, self.run.search, task=self.run.task, figures=figures)
+
+    def _figures(self, report: dict[str, Any]) -> dict[str, Any]:
+        run, progress = self.run, self.progress
+        examples = ("samples", "best", "worst")
+        parts = {
+            part: {name: value for name, value in report[part].items() if name not in examples}
+            for part in ("validation", "test")
+            if part in report
+        }
+        return parts | {
+            "train_pairs": len(run.splits.train),
+            "split": "given" if run.splits.val_was_given else "split off at random, by source",
+            "val_nats_per_token": progress.best_loss,
+            "parameters": self.network.num_parameters(),
+            "step": progress.best_step,
+            "total_steps": progress.total_steps,
+            "minutes": progress.seconds / 60,
+            "device": self.device.type,
+            "precision": run.training.precision,
+        }
+
+    def _describe(self, train: Encoded) -> None:
+        splits, sides, note = self.run.splits, self.run.sides, self.report.note
+        parts = [f"{len(splits.train):,} to train on", f"{len(splits.val):,} to validate on"]
+        parts += [f"{len(splits.test):,} to test on"] if splits.test else []
+        note(f"pairs: {', '.join(parts)}")
+        vocabs = [f"{side.kind} {side.vocab.seen_size:,} entries" for side in (sides.source, sides.target)]
+        note(
+            f"network: {self.network.num_parameters():,} parameters, on {self.device} in "
+            f"{self.run.training.precision}; vocabulary: "
+            + (f"{vocabs[0]}, shared" if sides.shared else f"{vocabs[0]} to {vocabs[1]}")
+        )
+        most = self.run.network.max_source
+        cut = sum(len(source) >= most for source in train.sources)
+        if cut:
+            note(f"{cut:,} training sources are longer than {most} entries (max_source): their ends are not read")
+
+
+def _some(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """Pairs drawn at random, in order, if all are too many to read again and again."""
+    if len(pairs) <= WATCHED_PAIRS:
+        return list(pairs)
+    chosen = np.random.default_rng(seed).choice(len(pairs), WATCHED_PAIRS, replace=False)
+    return [pairs[i] for i in sorted(chosen.tolist())]
+
+
+def _longest_ratio(train: Encoded) -> float:
+    """Entries of a target for each of its source, at most: more than nearly all training pairs have."""
+    ratios = [len(target) / len(source) for source, target in zip(train.sources, train.targets, strict=True)]
+    return round(LONGER_RATIO * float(np.quantile(ratios, 0.999)), 2)

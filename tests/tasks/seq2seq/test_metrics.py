@@ -1,0 +1,73 @@
+"""Figures of what was written: edits, valid answers, and the figures of others."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.tasks.seq2seq import metrics
+from charrnn.tasks.seq2seq.data import Pair
+from charrnn.tasks.seq2seq.metrics import bleu_figures, edits, error_rate, match_figures, rouge_figures
+from charrnn.tasks.seq2seq.model import Candidate, Task, Translation
+from charrnn.tasks.seq2seq.report import evaluate, render
+
+WORDS = st.lists(st.sampled_from("abc"), max_size=8)
+
+
+@given(WORDS, WORDS, WORDS)
+def test_edits_are_a_distance(a: list[str], b: list[str], c: list[str]) -> None:
+    assert edits(a, a) == 0
+    assert edits(a, b) == edits(b, a)
+    assert edits(a, c) <= edits(a, b) + edits(b, c)
+    assert abs(len(a) - len(b)) <= edits(a, b) <= max(len(a), len(b))
+
+
+def test_edits_of_known_words() -> None:
+    assert edits("kitten", "sitting") == 3
+    assert error_rate("AH B", ["AH D EH", "AH B D"]) == (2, 6)
+
+
+def test_any_valid_answer_is_right_and_the_nearest_counts() -> None:
+    figures = match_figures([["a b c", "a b"], ["x y z w"]], ["a b", "x y q w"], symbols=True)
+    assert figures == {"exact_match": 0.5, "symbol_error_rate": 1 / 6, "word_error_rate": 0.5}
+    figures = match_figures([["ab cd"]], ["ab ce"], symbols=False)
+    assert figures == {"exact_match": 0.0, "symbol_error_rate": 1 / 5, "word_error_rate": 1 / 2}
+
+
+def test_figures_of_others_are_those_of_perfect_and_of_wrong_texts() -> None:
+    texts = ["the cat sat on the mat today", "a dog ran over the green grass"]
+    figures = bleu_figures(texts, texts)
+    assert figures["bleu"] == pytest.approx(100)
+    assert figures["chrf"] == pytest.approx(100)
+    assert "tok:13a" in figures["bleu_signature"]
+    assert bleu_figures(texts, ["x", "y"])["bleu"] == 0
+    assert rouge_figures(texts, texts) == pytest.approx({"rouge_1": 100, "rouge_2": 100, "rouge_l": 100})
+    assert rouge_figures(["a b c d"], ["a b x y"])["rouge_1"] == pytest.approx(50)
+
+
+def test_without_their_packages_figures_are_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
+    found = {"a b": Translation((Candidate("c d", -0.1, 0.2),))}
+    for task, package in (("translate", "sacrebleu"), ("summarize", "rouge-score")):
+        figures = evaluate([Pair("a b", "c d")], found, task, symbols=False)  # type: ignore[arg-type]
+        assert not {"bleu", "chrf", "rouge_1"} & figures.keys()
+        assert f"pip install {package}" in render({"task": task, "validation": figures, "seconds": {}})
+
+
+def test_a_report_shows_the_best_and_the_worst() -> None:
+    pairs = [Pair(f"s{i}", "t" * 10) for i in range(30)]
+    found = {f"s{i}": Translation((Candidate("t" * (10 - i % 10), 0.0, 0.0),)) for i in range(30)}
+    figures = evaluate(pairs, found, "translate", symbols=False)
+    assert [example["source"] for example in figures["samples"]] == [f"s{i}" for i in range(20)]
+    assert {example["error_rate"] for example in figures["best"][:3]} == {0.0}
+    assert {example["error_rate"] for example in figures["worst"][:3]} == {0.9}
+    assert "exact match" in render({"task": "translate", "test": figures, "seconds": {"training": 1.0}})
+
+
+@pytest.mark.parametrize(("task", "figure"), [("translate", "bleu"), ("summarize", "rouge_1")])
+def test_sentences_have_the_figures_of_their_task(task: Task, figure: str) -> None:
+    found = {"a": Translation((Candidate("the cat sat on the mat", 0.0, 0.0),))}
+    figures = evaluate([Pair("a", "the cat sat on the mat")], found, task, symbols=False)
+    assert figures[figure] == pytest.approx(100)
+    assert {"bleu", "rouge_1"} & figures.keys() == {figure}
+    symbols = evaluate([Pair("a", "the cat sat on the mat")], found, task, symbols=True)
+    assert not {"bleu", "rouge_1"} & symbols.keys()

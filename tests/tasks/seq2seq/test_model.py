@@ -1,0 +1,64 @@
+"""A trained model: what it makes of any text, and what a damaged directory gives."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+import charrnn
+from charrnn.errors import CharrnnError, UsageError
+from charrnn.tasks.seq2seq.model import LINES_AT_ONCE, Seq2Seq
+
+
+def test_words_are_written_in_capitals(model: Seq2Seq) -> None:
+    words = ["a", "ba", "cab", "éa"]
+    right = sum(found.text == word.upper() for word, found in zip(words, model.translate(words), strict=True))
+    assert right >= 2
+
+
+def test_any_text_is_answered_in_order(model: Seq2Seq) -> None:
+    texts = ["abc", "", "ab" * 3000, "日本 😀 \ud800", " a\n\tb ", "Ω" * 20] + ["cab"] * LINES_AT_ONCE
+    found = list(model.translate_lines(texts, beam=1))
+    assert [each.was_cut for each in found[:6]] == [False, False, True, False, False, False]
+    assert found[1].text == ""
+    assert {each.text for each in found[6:]} == {model.translate("cab", beam=1)[0].text}
+    assert [each.text for each in found[:6]] == [model.translate(text, beam=1)[0].text for text in texts[:6]]
+
+
+def test_the_best_come_first(model: Seq2Seq) -> None:
+    (found,) = model.translate("abca", num_best=3, beam=3, length_penalty=0.0)
+    scores = [candidate.score for candidate in found.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert scores == [-candidate.nats for candidate in found.candidates]
+    assert len({candidate.text for candidate in found.candidates}) == len(found.candidates) > 1
+    assert model.summarize("abca", num_best=3, beam=3, length_penalty=0.0) == [found]
+    for wrong in ({"num_best": 0}, {"num_best": 3, "beam": 2}, {"beam": 0}):
+        with pytest.raises(UsageError):
+            model.translate("a", **wrong)  # type: ignore[arg-type]
+
+
+def test_vocabularies_are_readable_by_others(trained: Path, model: Seq2Seq) -> None:
+    for side, file in ((model.sides.source, "tokenizer.json"), (model.sides.target, "tokenizer_target.json")):
+        assert Tokenizer.from_file(str(trained / file)).encode("abé").ids == side.vocab.encode("abé").tolist()
+
+
+def test_a_model_is_saved_and_its_search_can_be_edited(model: Seq2Seq, tmp_path: Path) -> None:
+    model.save(tmp_path / "copy")
+    assert charrnn.load(tmp_path / "copy", device="cpu").translate("abc") == model.translate("abc")
+    path = tmp_path / "copy" / "generation_config.json"
+    path.write_text(json.dumps({"beam": 1, "max_ratio": 0.0, "max_extra": 3}))
+    assert len(charrnn.load(tmp_path / "copy", device="cpu").translate("abcabc")[0].text) <= 2
+    path.write_text(json.dumps({"beams": 1}))
+    with pytest.raises(UsageError, match="did you mean 'beam'"):
+        charrnn.load(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_damage_is_one_line(name: str, trained: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    (copy / name).write_bytes((copy / name).read_bytes()[:200])
+    with pytest.raises(CharrnnError, match=name) as caught:
+        charrnn.load(copy)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,147 @@
+"""Training runs from pairs to a model directory: what they leave, and going on after a stop."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import charrnn
+from charrnn.checkpoint import load_tensors
+from charrnn.errors import UsageError
+from charrnn.tasks.seq2seq.model import Seq2Seq
+from charrnn.training.trainer import Progress, Report
+
+Train = Callable[..., Seq2Seq]
+
+
+class Stop(Report):
+    """Sends this process a Ctrl-C at a step that is reported, counted from 1."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.number = number
+        self.count = 0
+        self.notes: list[str] = []
+
+    def step(self, progress: Progress, loss: float, lr: float) -> None:
+        self.count += 1
+        if self.count == self.number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def files_of(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+def figures_of(directory: Path) -> dict[str, Any]:
+    report = json.loads((directory / "report.json").read_text())
+    del report["seconds"]
+    return report  # type: ignore[no-any-return]
+
+
+def test_a_directory_has_all_its_files_and_the_report_its_figures(trained: Path) -> None:
+    assert files_of(trained) == {
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_target.json", "generation_config.json"),
+        *("README.md", "report.json", "report.txt", "training/run.json", "training/state.safetensors"),
+        "training/metrics.jsonl",
+    }
+    config, report = (json.loads((trained / name).read_text()) for name in ("config.json", "report.json"))
+    assert (config["model_type"], config["task"]) == ("seq2seq", "translate")
+    assert report["test"]["pairs"] == 30
+    assert config["training"]["test"]["exact_match"] == report["test"]["exact_match"] > 0.1
+    text, card = (trained / "report.txt").read_text(), (trained / "README.md").read_text()
+    for part in ("validation", "test"):
+        for figure in ("exact_match", "symbol_error_rate"):
+            shown = f"{100 * report[part][figure]:.2f} %"
+            assert shown in text
+            assert shown in card
+
+
+def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(train: Train, tmp_path: Path) -> None:
+    settings = {"num_validations": 3, "steps": 16, "dropout": 0.2}
+    train("whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", report=Stop(3), **settings)
+    charrnn.resume_seq2seq(tmp_path / "parts")
+    whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    assert figures_of(tmp_path / "parts") == figures_of(tmp_path / "whole")
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_run_again(trained: Path) -> None:
+    notes = Stop()
+    before = (trained / "model.safetensors").stat().st_mtime_ns
+    assert charrnn.resume_seq2seq(trained, report=notes).task == "translate"
+    assert notes.notes == ["this run has ended: nothing to resume"]
+    assert (trained / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shared": True, "cell": "lstm", "epochs": 1.0},
+        {"source_vocab": "subword", "target_vocab": "symbol", "vocab_size": 270},
+        {"task": "summarize", "source_vocab": "subword", "target_vocab": "subword", "shared": True, "vocab_size": 270},
+        {"minutes": 0.01, "cell": "gru", "label_smoothing": 0.0},
+    ],
+    ids=lambda settings: ", ".join(settings),
+)
+def test_every_kind_of_run_ends_with_a_model(settings: dict[str, Any], train: Train, tmp_path: Path) -> None:
+    model = train(**settings)
+    loaded = charrnn.load(tmp_path / "model", device="cpu")
+    assert loaded.translate(["ab", "é"]) == model.translate(["ab", "é"])
+    assert loaded.search == model.search
+    assert loaded.search.no_repeat_ngram == (3 if "task" in settings else None)
+    assert not {"bleu", "rouge_1"} & figures_of(tmp_path / "model")["validation"].keys()  # of single words
+
+
+def test_two_files_are_trained_on_as_a_table_is(train: Train, pairs: Path, tmp_path: Path) -> None:
+    rows = [line.split("\t") for line in pairs.read_text().splitlines()[1:]]
+    files = [tmp_path / "a.src", tmp_path / "a.tgt"]
+    for i, file in enumerate(files):
+        file.write_text("".join(f"{row[i]}\n" for row in rows))
+    one, two = train("one", steps=2), train("two", files, steps=2, val=None)
+    assert one.translate("abc") == two.translate("abc")
+    train("three", steps=2, val=files)
+    assert json.loads((tmp_path / "three" / "config.json").read_text())["training"]["split"] == "given"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bptt_len": 64}, "max_source"),
+        ({"compile": True}, "compile"),
+        ({"widht": 16}, "unknown setting"),
+        ({"hiden_size": 16}, "did you mean 'hidden_size'"),
+        ({"copy": True}, "copy needs a vocabulary"),
+        ({"target_column": "tagret"}, "did you mean 'target'"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"batch_tokens": 0}, "batch_tokens"),
+        ({"beam": 0}, "beam"),
+        ({"val": "missing.tsv"}, "missing.tsv"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_written(
+    settings: dict[str, Any], words: str, train: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        train(**settings)
+    assert not (tmp_path / "model").exists()
+
+
+def test_runs_of_other_kinds_are_told_apart(trained: Path, pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="already holds"):
+        charrnn.train_seq2seq(pairs, trained)
+    with pytest.raises(UsageError, match="no run to resume"):
+        charrnn.resume_seq2seq(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="classifier"):
+        charrnn.resume_classifier(trained)
