@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charrnn.errors import CharrnnError
 from charrnn.model_directory import CONFIG, WEIGHTS, load_arrays, read_model, save_arrays
 from charrnn.network.model import Network
 from charrnn.text.vocab import Vocab
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -46,6 +48,19 @@ def write_weights(directory: Path, network: Network) -> None:
 def network_tensors(network: Network) -> dict[str, Tensor]:
     """The network's weights by name, each once."""
     return dict(network.named_parameters())
+
+
+def filled(make: Callable[[], M], weights: Mapping[str, Tensor], device: torch.device) -> M:
+    """What `make` makes, with these weights, on a device. Raises KeyError or ValueError for weights that do not fit."""
+    with torch.device("meta"):  # where a size that makes no sense costs no memory
+        module = make()
+    module.to_empty(device=device)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if weights[name].shape != weight.shape:
+                raise ValueError(f"{name} has another shape than {CONFIG} says")
+            weight.copy_(weights[name])
+    return module
 
 
 def load_network(directory: Path, device: torch.device) -> tuple[Network, Vocab, dict[str, Any]]:

@@ -179,6 +179,7 @@ class Trainer:
     def plan(self) -> None:
         """Turn the budget into a number of steps, fixed from here on, and save the run's first state."""
         config = self.config
+        self.objective.model.train()
         if config.steps is not None:
             total = config.steps
         elif config.epochs is not None:
@@ -195,6 +196,7 @@ class Trainer:
         with the state saved in both.
         """
         progress, config = self.progress, self.config
+        self.objective.model.train()
         self.report.start(progress, self.objective.units)
         self._clock = time.monotonic()
         losses: list[Tensor] = []
@@ -216,6 +218,10 @@ class Trainer:
                         raise KeyboardInterrupt
         finally:
             self.report.close()
+        if progress.stopped_early:
+            self.report.note(
+                f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"
+            )
         return progress
 
     def _step(self, lr: float) -> Tensor:
@@ -264,6 +270,7 @@ class Trainer:
         self.metrics.append(step=progress.step, val_loss=val_loss, seconds=round(progress.seconds, 3))
         self.report.validation(progress, val_loss, is_best)
         self.after_validation(is_best)
+        self.objective.model.train()  # whatever was made with it meanwhile
 
     def _steps_within(self, seconds: float) -> int:
         """Steps that fit, measured on a few that are then undone: so `--steps` with this number is the same run."""

@@ -1,6 +1,8 @@
 """Small texts and tiny runs on them."""
 
 import random
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,45 @@ def train(tmp_path: Path, text: Path) -> Train:
         return charrnn.train(str(text) if files is None else files, tmp_path / name, **{**TINY, **budget, **settings})
 
     return run
+
+
+Command = list[str]
+KillAndResume = Callable[..., None]
+
+
+@pytest.fixture
+def kill_and_resume(monkeypatch: pytest.MonkeyPatch) -> KillAndResume:
+    """`kill_and_resume(start, resumption, model)`: run commands to the end of a run, killing them at random moments."""
+    # So small a network is quickest on one thread, above all where other work shares the processor.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+
+    def run(start: Command, resumption: Command, model: Path, times: int = 6, longest: float = 0.8) -> None:
+        moments = random.Random(0)
+        kills = 0
+        for _ in range(times):
+            saved = any(model.rglob("state.safetensors"))
+            process = subprocess.Popen(resumption if saved else start, stdout=subprocess.DEVNULL)
+            wait_for_work(process, model)
+            time.sleep(moments.uniform(0, longest))
+            kills += process.poll() is None
+            process.kill()
+            process.wait()
+        assert kills >= 3, "the run was over before it could be killed"
+        subprocess.run(resumption, check=True, capture_output=True)
+
+    return run
+
+
+def wait_for_work(process: subprocess.Popen[bytes], model: Path) -> None:
+    """Until the process has measured something, or ended."""
+
+    def latest() -> int:
+        return max((path.stat().st_mtime_ns for path in model.rglob("metrics.jsonl")), default=0)
+
+    before = latest()
+    while process.poll() is None and latest() == before:
+        time.sleep(0.005)
 
 
 @pytest.fixture

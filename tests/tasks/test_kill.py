@@ -1,15 +1,17 @@
 """A process killed again and again ends with the same model, bit for bit, as one that was left in peace."""
 
-import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from charrnn.checkpoint import load_tensors
+
+KillAndResume = Callable[..., None]
 
 pytestmark = pytest.mark.slow
 
@@ -47,35 +49,17 @@ def assert_same_tensors(ours: Path, theirs: Path) -> None:
     ("cell", "dropout", "validations"), [("mingru", 0.3, 60), ("lstm", 0.0, 5)], ids=["mingru", "lstm"]
 )
 def test_kills_at_any_moment_leave_no_trace(
-    cell: str, dropout: float, validations: int, tmp_path: Path, text: Path
+    cell: str, dropout: float, validations: int, tmp_path: Path, text: Path, kill_and_resume: KillAndResume
 ) -> None:
     settings = {"cell": cell, "dropout": dropout, "num_validations": validations, "patience": validations}
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     start = [text, "--steps", "3000"]
     assert run(command(*start, "-o", undisturbed, **settings)).returncode == 0
 
-    moments = random.Random(0)
-    kills = 0
-    for _ in range(5):
-        saved = (killed / "training" / "state.safetensors").exists()
-        process = subprocess.Popen(resumption(killed) if saved else command(*start, "-o", killed, **settings))
-        wait_for_work(process, killed / "training" / "metrics.jsonl")
-        time.sleep(moments.uniform(0, 0.8))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-    assert kills >= 3, "the run was over before it could be killed"
-    assert run(resumption(killed)).returncode == 0
+    kill_and_resume(command(*start, "-o", killed, **settings), resumption(killed), killed, times=5)
 
     for name in ("model.safetensors", "training/state.safetensors"):
         assert_same_tensors(killed / name, undisturbed / name)
-
-
-def wait_for_work(process: subprocess.Popen[bytes], metrics: Path) -> None:
-    """Until the process has measured something, or ended."""
-    before = metrics.stat().st_mtime_ns if metrics.exists() else 0
-    while process.poll() is None and not (metrics.exists() and metrics.stat().st_mtime_ns > before):
-        time.sleep(0.005)
 
 
 def test_a_run_killed_before_it_saved_anything_can_be_started_anew(tmp_path: Path, text: Path) -> None:

@@ -217,6 +217,16 @@ def test_a_validation_that_is_no_number_is_never_the_best(make_run: MakeRun) -> 
     assert run.bests == [True, False, False, True]
 
 
+def test_training_has_dropout_whatever_is_done_to_the_model_meanwhile(make_run: MakeRun) -> None:
+    undisturbed = start(make_run("undisturbed"))
+    run = make_run("disturbed")
+    run.objective.model.eval()
+    run.trainer.after_validation = lambda is_best: run.objective.model.eval() and None
+    start(run)
+    assert run.objective.model.training
+    assert_same(run.trainer.capture(), undisturbed.trainer.capture())
+
+
 # A loss that explodes
 
 

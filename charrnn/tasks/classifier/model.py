@@ -117,15 +117,11 @@ class Classifier:
         tensors, _ = checkpoint.load_tensors(directory / model_directory.WEIGHTS)
         sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in vocabs.items()}
         try:
-            with torch.device("meta"):  # where a size that makes no sense costs no memory
-                network = ClassifierNetwork(network_config, sizes, len(labels))
-            network.to_empty(device=choose_device(device))
-            with torch.no_grad():
-                for name, weight in network.named_parameters():
-                    saved = tensors[f"network.{name}"]
-                    if saved.shape != weight.shape:
-                        raise ValueError(f"{name} has another shape than {model_directory.CONFIG} says")
-                    weight.copy_(saved)
+            network = checkpoint.filled(
+                lambda: ClassifierNetwork(network_config, sizes, len(labels)),
+                _under("network.", tensors),
+                choose_device(device),
+            )
             linear = LinearModel.from_tensors(linear_config, _under("linear.", tensors))
             if linear.bias.shape != (len(labels),):
                 raise ValueError("the linear model has another number of labels")

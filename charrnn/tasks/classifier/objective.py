@@ -23,6 +23,7 @@ from charrnn.tasks.classifier.network import ClassifierNetwork, Inputs, Reader, 
 from charrnn.text.batches import ShuffledBatches, by_length
 from charrnn.text.noise import add_noise
 from charrnn.text.vocab import Vocab
+from charrnn.training.average import WeightAverage
 from charrnn.training.trainer import Units
 
 LETTER_TEXTS = 1000  # training texts whose characters stand for wrong ones
@@ -38,7 +39,7 @@ class ObjectiveConfig:
     noisy_texts: float = 0.3  # share of training texts with typing mistakes
     noise: float = 0.15  # largest share of their characters that is changed
     recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
-    averaging: float | None = 0.99  # of weights over steps: what each keeps of the mean before it; None: the last
+    averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
     pretraining: float | None = (
         None  # share of the budget in which the encoders learn to read; None: see `fit_classifier`
     )
@@ -128,13 +129,12 @@ class ClassifierObjective:
         self.epoch_steps = float(len(batches.batches))
         self.units = Units("nats/text", 1.0, 1.0, "texts", len(batches.texts) / self.epoch_steps)
         self.weight = _class_weights(targets, network.num_classes) if batches.config.balanced else None
-        self.average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
-        self.averaged = 0  # steps
+        self.average = WeightAverage(network, batches.config.averaging)
         self.val_logits = torch.empty(0)  # (N, C) of the latest validation
 
     def next_loss(self) -> Tensor:
         """Mean nats of the next batch."""
-        self._follow()
+        self.average.follow()
         indices, inputs = self.batches.next_batch()
         targets = self.targets[indices].to(self.device)
         with autocast(self.device, self.precision):
@@ -149,46 +149,20 @@ class ClassifierObjective:
         return losses.sum(-1).mean()
 
     def validate(self) -> float:
-        """Nats a validation text at the best temperature, with the weights that would be kept."""
-        self.model.eval()
-        own = {name: weight.detach().clone() for name, weight in self.model.named_parameters()}
-        self._put(self.weights())
-        encoded = encode(self.val_texts, self.batches.vocabs)
-        self.val_logits = logits_of(self.model, encoded, self.device, self.precision)
-        self._put(own)
-        self.model.train()
+        """Nats a validation text at the best temperature, with the averaged weights, which are those that are kept."""
+        with self.average.in_place():
+            encoded = encode(self.val_texts, self.batches.vocabs)
+            self.val_logits = logits_of(self.model, encoded, self.device, self.precision)
         return calibrated_nats(self.val_logits, self.val_targets)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Those that are validated and kept: averaged over the latest steps, or as they are."""
-        if self.batches.config.averaging is not None:
-            return self.average
-        return {name: weight.detach() for name, weight in self.model.named_parameters()}
 
     def position(self) -> dict[str, Tensor]:
         """Place in the texts, and averaged weights."""
-        average = {f"average.{name}": weight for name, weight in self.average.items()}
-        return self.batches.position() | average | {"averaged": torch.tensor(self.averaged)}
+        return self.batches.position() | self.average.state()
 
     def restore(self, position: Mapping[str, Tensor]) -> None:
         """Go back to a `position`."""
         self.batches.restore(position)
-        self.averaged = int(position["averaged"])
-        for name, weight in self.average.items():
-            weight.copy_(position[f"average.{name}"].view_as(weight))
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Draw the averaged weights towards those of the step that was made."""
-        kept = min(self.batches.config.averaging or 0.0, self.averaged / (self.averaged + 10))
-        weights = [weight.detach() for weight in self.model.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), weights, 1 - kept)
-        self.averaged += 1
-
-    @torch.no_grad()
-    def _put(self, weights: Mapping[str, Tensor]) -> None:
-        for name, weight in self.model.named_parameters():
-            weight.copy_(weights[name])
+        self.average.restore(position)
 
 
 class ReadingModel(nn.Module):

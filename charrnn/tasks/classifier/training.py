@@ -294,7 +294,7 @@ class _Session:
         """Let the encoders learn to read, in a share of the budget, and keep the best."""
         directory = self.output / "training" / PRETRAINING
         directory.mkdir(exist_ok=True)
-        model = self.reading.train()
+        model = self.reading
         val_texts = [self.val_texts[i] for i in self.watched]
         objective = ReadingObjective(model, self._batches(), val_texts, precision=self.run.training.precision)
 
@@ -314,7 +314,7 @@ class _Session:
         """Train the network on the labels."""
         torch.manual_seed(self.run.training.seed)
         self.objective = ClassifierObjective(
-            self.network.train(),
+            self.network,
             self._batches(),
             self.targets,
             [self.val_texts[i] for i in self.watched],
@@ -346,10 +346,6 @@ class _Session:
                 + (f", from step {progress.step:,} on" if progress.step else "")
             )
             trainer.run()
-            if progress.stopped_early:
-                self.report.note(
-                    f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"
-                )
         return progress
 
     def _keep(self, is_best: bool) -> None:
@@ -359,9 +355,8 @@ class _Session:
         blended, alone = _accuracy(blend.logits(logits, scores), targets), _accuracy(logits, targets)
         self.report.note(f"  {100 * blended:.1f} % right with the linear model, {100 * alone:.1f} % alone")
         if is_best:
-            write_weights(self.output, self.objective.weights(), self.linear)
+            write_weights(self.output, self.objective.average.weights, self.linear)
             model_directory.write_config(self.output, self._classifier(self.linear, blend, {}).config())
-        self.network.train()  # a classifier has it in evaluation mode
 
     def _finish(self) -> Classifier:
         """Fit what is fitted last, report, and give the finished classifier back."""

@@ -220,7 +220,6 @@ class _Session:
         atomic_write(self.output / model_directory.GENERATION_CONFIG, sampling + "\n")
         self._write_config(None)
         LanguageModel(self.network, run.vocab).generate(max_chars=1)  # compiles, on a machine's first run: no training
-        self.network.train()
         self.trainer.plan()
         self.regularize()
         total_steps = self.trainer.progress.total_steps
@@ -232,13 +231,8 @@ class _Session:
 
     def finish(self) -> LanguageModel:
         """Train to the end, score the best weights on the validation text, and give them back."""
-        self.network.train()
-        was_finished = self.trainer.progress.finished
-        progress = self.trainer.run() if not was_finished else self.trainer.progress
-        if progress.stopped_early and not was_finished:
-            self.report.note(
-                f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"
-            )
+        if not self.trainer.progress.finished:
+            self.trainer.run()
         model = LanguageModel.load(self.output, device=str(self.device))
         figures = model.config.get("training", {})
         if figures.get("validation", {}).get("method") != FINAL_METHOD:  # also if a kill came just before
@@ -285,7 +279,6 @@ class _Session:
         for temperature in SAMPLE_TEMPERATURES:
             sample = model.generate(max_chars=SAMPLE_CHARS, temperature=temperature, seed=seed)[0]
             self.report.sample(sample.text, temperature)
-        self.network.train()
 
     def _write_config(self, final: Score | None) -> None:
         """`config.json` and the model card, with the figures so far, or the final ones."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from charrnn import checkpoint, model_directory
@@ -86,14 +87,7 @@ class Seq2Seq:
             raise CharrnnError(f"{directory / model_directory.CONFIG}: damaged: {error!r}") from None
         tensors, _ = checkpoint.load_tensors(directory / model_directory.WEIGHTS)
         try:
-            with torch.device("meta"):  # where a size that makes no sense costs no memory
-                network = make_network(network_config, sides)
-            network.to_empty(device=choose_device(device))
-            with torch.no_grad():
-                for name, weight in network.named_parameters():
-                    if tensors[name].shape != weight.shape:
-                        raise ValueError(f"{name} has another shape than {model_directory.CONFIG} says")
-                    weight.copy_(tensors[name])
+            network = checkpoint.filled(lambda: make_network(network_config, sides), tensors, choose_device(device))
         except (KeyError, ValueError) as error:
             raise CharrnnError(f"{directory / model_directory.WEIGHTS}: damaged: {error!r}") from None
         path = directory / model_directory.GENERATION_CONFIG
@@ -156,7 +150,9 @@ class Seq2Seq:
         most = self.network.config.max_source
         sources = self.sides.source.encode(texts, most + 1)
         cut = [len(source) > most for source in sources]
-        sources = self.sides.source.encode(texts, most)
+        sources = [
+            np.delete(source, most - 1) if was_cut else source for source, was_cut in zip(sources, cut, strict=True)
+        ]
         found: list[list[Hypothesis]] = [[] for _ in texts]
         end_id = self.sides.target.vocab.start_id
         with torch.inference_mode():

@@ -211,7 +211,7 @@ class _Session:
         written = np.concatenate([target[1:] for target in train.targets])
         self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
         self.objective = Seq2SeqObjective(
-            self.network.train(),
+            self.network,
             train,
             val,
             run.objective,
@@ -233,11 +233,6 @@ class _Session:
                 + (f", from step {self.progress.step:,} on" if self.progress.step else "")
             )
             trainer.run()
-            if self.progress.stopped_early:
-                self.report.note(
-                    f"stopped early at step {self.progress.step:,}: no better validation since step "
-                    f"{self.progress.best_step:,}"
-                )
         self.seconds["training"] = self.progress.seconds
         return self._finish()
 

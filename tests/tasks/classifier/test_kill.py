@@ -1,16 +1,17 @@
 """A run killed again and again ends with the same classifier, bit for bit, as one that was left in peace."""
 
 import json
-import random
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from charrnn.checkpoint import load_tensors
+
+KillAndResume = Callable[..., None]
 
 pytestmark = pytest.mark.slow
 
@@ -30,40 +31,14 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", PROGRAM, "-q", *map(str, arguments)]
 
 
-def test_kills_at_any_moment_leave_no_trace(tmp_path: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+def test_kills_at_any_moment_leave_no_trace(tmp_path: Path, labelled: Path, kill_and_resume: KillAndResume) -> None:
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     options = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     start = [labelled, *options, "--set=precision=fp32", "--device=cpu", "-o"]
     subprocess.run(command(*start, undisturbed), check=True, capture_output=True)
-    moments = random.Random(0)
-    kills = 0
-    for _ in range(8):
-        saved = any(killed.rglob("state.safetensors"))
-        process = subprocess.Popen(
-            command("-o", killed, "--resume") if saved else command(*start, killed), stdout=subprocess.DEVNULL
-        )
-        wait_for_work(process, killed)
-        time.sleep(moments.uniform(0, 0.8))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-    assert kills >= 3, "the run was over before it could be killed"
-    subprocess.run(command("-o", killed, "--resume"), check=True, capture_output=True)
+    kill_and_resume(command(*start, killed), command("-o", killed, "--resume"), killed, times=8, longest=0.8)
     theirs, ours = (load_tensors(each / "model.safetensors")[0] for each in (undisturbed, killed))
     assert theirs.keys() == ours.keys()
     assert [name for name, tensor in theirs.items() if not torch.equal(tensor, ours[name])] == []
     reports = [json.loads((each / "report.json").read_text()) for each in (undisturbed, killed)]
     assert reports[0]["validation"] == reports[1]["validation"]
-
-
-def wait_for_work(process: subprocess.Popen[bytes], model: Path) -> None:
-    """Until the process has measured something, or ended."""
-
-    def latest() -> int:
-        return max((path.stat().st_mtime_ns for path in model.rglob("metrics.jsonl")), default=0)
-
-    before = latest()
-    while process.poll() is None and latest() == before:
-        time.sleep(0.005)

@@ -104,7 +104,7 @@ def test_a_finished_run_is_not_run_again(trained: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"views": "char", "pretraining": 0.3, "averaging": None, "num_readers": 2},
+        {"views": "char", "pretraining": 0.3, "num_readers": 2},
         {"views": "subword", "cell": "lstm", "balanced": True},
         {"epochs": 2.0, "refit": False, "noisy_copies": 1},
         {"minutes": 0.02},
