@@ -45,9 +45,9 @@ def write_weights(directory: Path, network: Network) -> None:
     save_tensors(directory / WEIGHTS, network_tensors(network))
 
 
-def network_tensors(network: Network) -> dict[str, Tensor]:
-    """The network's weights by name, each once."""
-    return dict(network.named_parameters())
+def network_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """All numbers that make a network what it is, by name, each once."""
+    return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
 def filled(make: Callable[[], M], weights: Mapping[str, Tensor], device: torch.device) -> M:
@@ -56,7 +56,7 @@ def filled(make: Callable[[], M], weights: Mapping[str, Tensor], device: torch.d
         module = make()
     module.to_empty(device=device)
     with torch.no_grad():
-        for name, weight in module.named_parameters():
+        for name, weight in network_tensors(module).items():
             if weights[name].shape != weight.shape:
                 raise ValueError(f"{name} has another shape than {CONFIG} says")
             weight.copy_(weights[name])

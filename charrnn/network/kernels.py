@@ -1,4 +1,4 @@
-"""Compiled CPU kernels of the `mingru` layer: everything in it that is no matrix product.
+"""Compiled CPU kernels: what is no matrix product in the `mingru` layer, and in the softmax of pairs of texts.
 
 Each makes one pass over its arrays where a chain of tensor operations would make many. Arrays are float32, or
 bfloat16 seen as its 16 bits; arithmetic is float32. Lanes (the batch) are shared out among the threads.
@@ -16,6 +16,7 @@ from numba.extending import intrinsic, overload
 # Sums may be reordered and products fused, but infinities and NaNs stay what they are: training looks for them.
 FAST = {"reassoc", "nsz", "contract", "arcp"}
 EPSILON = np.float32(1e-6)  # of the norms
+LEXICON_FLOOR = np.float32(1e-2)  # a probability by which a lexicon doubles what it favours
 CONV_WIDTH = 4
 
 
@@ -309,3 +310,84 @@ def norm_backward(x, weight, scale, dy, dx, dweight):
                 row_weight[j] += d * x[t, b, j] * r
                 dx[t, b, j] = d * weight[j] * r - x[t, b, j] * share
         dweight[b] = row_weight
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def log_softmax_at_forward(logits, targets, chosen, mean, log_total):
+    """logits (1, N, V), targets (1, N) → log-probabilities of the targets and mean ones (1, N), log-sums (1, N)."""
+    _, number, size = logits.shape
+    for n in prange(number):
+        row = logits[0, n]
+        highest = float32(-np.inf)
+        for v in range(size):
+            highest = max(highest, row[v])
+        total, plain = float32(0.0), float32(0.0)
+        for v in range(size):
+            total += exp(row[v] - highest)
+            plain += row[v]
+        log_sum = np.log(total) + highest
+        chosen[0, n] = row[targets[0, n]] - log_sum
+        mean[0, n] = plain / float32(size) - log_sum
+        log_total[0, n] = log_sum
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def log_softmax_at_backward(logits, targets, log_total, dchosen, dmean, dlogits):
+    """Gradients of `log_softmax_at_forward`."""
+    _, number, size = logits.shape
+    for n in prange(number):
+        row, drow = logits[0, n], dlogits[0, n]
+        both = dchosen[0, n] + dmean[0, n]
+        each = dmean[0, n] / float32(size)
+        log_sum = log_total[0, n]
+        for v in range(size):
+            drow[v] = each - both * exp(row[v] - log_sum)
+        drow[targets[0, n]] += dchosen[0, n]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def add_lexicon_forward(logits, attention, ids, probabilities, gate, sums):
+    """Into logits (T, N, V); attention (T, N, S), ids and probabilities (B, S, K), gate (T, N) → sums (T, N, S, K)."""
+    length, lanes, size = logits.shape
+    sources, times, kinds = ids.shape
+    for n in prange(lanes):
+        b = n // (lanes // sources)
+        dense = np.zeros(size, np.float32)
+        for t in range(length):
+            for s in range(times):
+                for k in range(kinds):
+                    dense[ids[b, s, k]] += attention[t, n, s] * probabilities[b, s, k]
+            for s in range(times):
+                for k in range(kinds):
+                    v = ids[b, s, k]
+                    if dense[v] != 0:
+                        logits[t, n, v] += gate[t, n] * np.log(float32(1.0) + dense[v] / LEXICON_FLOOR)
+                    sums[t, n, s, k] = dense[v]
+                    dense[v] = float32(0.0)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def add_lexicon_backward(dlogits, ids, probabilities, gate, sums, dattention, dgate):
+    """Gradients of `add_lexicon_forward`; `sums` holds each entry's at the first place it stands, else 0."""
+    length, lanes, size = dlogits.shape
+    sources, times, kinds = ids.shape
+    for n in prange(lanes):
+        b = n // (lanes // sources)
+        slope = np.zeros(size, np.float32)
+        for t in range(length):
+            total = float32(0.0)
+            for s in range(times):
+                for k in range(kinds):
+                    v, p = ids[b, s, k], sums[t, n, s, k]
+                    if p != 0:
+                        total += dlogits[t, n, v] * np.log(float32(1.0) + p / LEXICON_FLOOR)
+                        slope[v] = dlogits[t, n, v] * gate[t, n] / (LEXICON_FLOOR + p)
+            dgate[t, n] = total
+            for s in range(times):
+                d = float32(0.0)
+                for k in range(kinds):
+                    d += slope[ids[b, s, k]] * probabilities[b, s, k]
+                dattention[t, n, s] = d
+            for s in range(times):
+                for k in range(kinds):
+                    slope[ids[b, s, k]] = float32(0.0)

@@ -1,4 +1,4 @@
-"""The operations of the `mingru` layer between its matrix products.
+"""The operations between matrix products: those of the `mingru` layer, and of the softmax of pairs of texts.
 
 Each is given twice: `…_reference` says what it computes, in a few lines of torch that run on any device; the
 operation itself is the same in one compiled pass on a CPU (`charrnn.network.kernels`), outputs and gradients. On
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from charrnn.network import kernels
 
-EPSILON = float(kernels.EPSILON)  # of the norms, as a number that torch.compile can take for a constant
+# As numbers that torch.compile can take for constants:
+EPSILON, LEXICON_FLOOR = float(kernels.EPSILON), float(kernels.LEXICON_FLOOR)
 
 
 def norm_conv_reference(
@@ -83,6 +84,27 @@ def norm_reference(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight, EPSILON).to(dtype)
 
 
+def add_lexicon_reference(
+    logits: Tensor, attention: Tensor, ids: Tensor, probabilities: Tensor, gate: Tensor
+) -> Tensor:
+    """logits (T, N, V) + gate·log(1 + p / LEXICON_FLOOR), p (T, N, V) the sum of what is likely where one attends to.
+
+    attention (T, N, S); entries of the softmax, ids, and their probabilities (B, S, K) for each entry of a source;
+    gate (T, N). The N / B lanes of a source are side by side.
+    """
+    lanes = logits.shape[1] // len(ids)
+    p = (attention[..., None] * probabilities.repeat_interleave(lanes, 0)).flatten(2)
+    places = ids.repeat_interleave(lanes, 0).flatten(1).expand_as(p)
+    dense = torch.zeros_like(logits).scatter_add(-1, places, p)
+    return logits + gate[..., None] * (dense / LEXICON_FLOOR).log1p()
+
+
+def log_softmax_at_reference(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-softmax of logits (T, B, V) at targets (T, B), and its mean over all entries: (T, B) each, float32."""
+    log_softmax = logits.float().log_softmax(-1)
+    return log_softmax.gather(-1, targets[..., None]).squeeze(-1), log_softmax.mean(-1)
+
+
 def norm_conv(x: Tensor, weight: Tensor, conv: Tensor, tail: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """See `norm_conv_reference`."""
     if x.device.type != "cpu":
@@ -123,6 +145,20 @@ def norm(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     if x.device.type != "cpu":
         return norm_reference(x, weight, dtype)
     return cast(Tensor, _Norm.apply(x, weight, dtype))  # type: ignore[no-untyped-call]
+
+
+def add_lexicon(logits: Tensor, attention: Tensor, ids: Tensor, probabilities: Tensor, gate: Tensor) -> Tensor:
+    """See `add_lexicon_reference`."""
+    if logits.device.type != "cpu":
+        return add_lexicon_reference(logits, attention, ids, probabilities, gate)
+    return cast(Tensor, _AddLexicon.apply(logits, attention, ids, probabilities, gate))  # type: ignore[no-untyped-call]
+
+
+def log_softmax_at(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """See `log_softmax_at_reference`."""
+    if logits.device.type != "cpu":
+        return log_softmax_at_reference(logits, targets)
+    return cast(tuple[Tensor, Tensor], _LogSoftmaxAt.apply(logits, targets))  # type: ignore[no-untyped-call]
 
 
 def _scan(decay: Tensor, x: Tensor) -> Tensor:
@@ -284,3 +320,40 @@ class _Norm(torch.autograd.Function):
         dweight = weight.new_empty(x.shape[1], *weight.shape)
         _run(kernels.norm_backward, x, weight, scale, grads[0], dx, dweight)
         return dx, dweight.sum(0), None
+
+
+class _LogSoftmaxAt(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        rows, flat = logits.reshape(1, -1, logits.shape[-1]), targets.reshape(1, -1)
+        chosen, mean, log_total = (torch.empty(flat.shape) for _ in range(3))
+        _run(kernels.log_softmax_at_forward, rows, flat, chosen, mean, log_total)
+        ctx.save_for_backward(rows, flat, log_total)
+        return chosen.view_as(targets), mean.view_as(targets)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        rows, flat, log_total = ctx.saved_tensors
+        dchosen, dmean = (grad.reshape(flat.shape) for grad in grads)
+        drows = _new(rows)
+        _run(kernels.log_softmax_at_backward, rows, flat, log_total, dchosen, dmean, drows)
+        return drows.view(*grads[0].shape, -1), None
+
+
+class _AddLexicon(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, attention: Tensor, ids: Tensor, probabilities: Tensor, gate: Tensor
+    ) -> Tensor:
+        sums = attention.new_empty(*attention.shape, ids.shape[-1])
+        total = logits.detach().clone(memory_format=torch.contiguous_format)
+        _run(kernels.add_lexicon_forward, total, attention, ids, probabilities, gate, sums)
+        ctx.save_for_backward(ids, probabilities, gate, sums)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        ids, probabilities, gate, sums = ctx.saved_tensors
+        dattention, dgate = grads[0].new_empty(sums.shape[:3]), _new(gate)
+        _run(kernels.add_lexicon_backward, grads[0], ids, probabilities, gate, sums, dattention, dgate)
+        return grads[0], dattention, None, None, dgate

@@ -43,7 +43,26 @@ def norm(t: int, b: int, d: int, dtype: torch.dtype) -> Arguments:
     return {"x": torch.randn(t, b, d), "weight": torch.randn(d), "dtype": dtype}
 
 
-MAKERS = {make.__name__: make for make in (norm_conv, gated_mix, add_norm, masked_add, swiglu, norm)}
+def log_softmax_at(t: int, b: int, d: int, dtype: torch.dtype) -> Arguments:
+    return {"logits": 3 * torch.randn(t, b, d), "targets": torch.randint(d, (t, b))}
+
+
+def add_lexicon(t: int, b: int, d: int, dtype: torch.dtype) -> Arguments:
+    probabilities = torch.rand(b, 4, 3) * torch.randint(2, (b, 4, 3))
+    return {
+        "logits": torch.randn(t, 2 * b, d),
+        "attention": 1 + torch.rand(t, 2 * b, 4),
+        "ids": torch.randint(d, (b, 4, 3)),
+        "probabilities": probabilities,
+        "gate": torch.rand(t, 2 * b),
+    }
+
+
+MAKERS = {
+    make.__name__: make
+    for make in (norm_conv, gated_mix, add_norm, masked_add, swiglu, norm, log_softmax_at, add_lexicon)
+}
+FIXED = ("mask", "targets", "ids", "probabilities")  # arguments without a gradient
 MAKERS["gated_mix_parallel"] = gated_mix
 every_operation = pytest.mark.parametrize("name", MAKERS)
 
@@ -59,7 +78,7 @@ def reference(name: str) -> str:
 
 def inputs_of(arguments: Arguments) -> dict[str, Tensor]:
     """The arguments that have a gradient."""
-    return {name: value for name, value in arguments.items() if isinstance(value, Tensor) and name != "mask"}
+    return {name: value for name, value in arguments.items() if isinstance(value, Tensor) and name not in FIXED}
 
 
 def call(function: str, arguments: Arguments) -> tuple[Tensor, ...]:

@@ -102,7 +102,7 @@ class Seq2Seq:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         write_sides(directory, self.sides)
-        checkpoint.save_tensors(directory / model_directory.WEIGHTS, dict(self.network.named_parameters()))
+        checkpoint.save_tensors(directory / model_directory.WEIGHTS, checkpoint.network_tensors(self.network))
         self.write_settings(directory)
 
     def write_settings(self, directory: Path) -> None:

@@ -5,18 +5,21 @@ followed by attention to the encoder's outputs (Bahdanau et al. 2015; heads as i
 to goes into the layers above, not back into the recurrence below: so all target steps of a training batch run at once,
 and decoding one step at a time, with a carried state, gives the same.
 
-With a shared vocabulary the next entry may also be copied from the source: a mixture of the softmax and of one more
-attention's weights, put on the entries that stand there (See et al. 2017, arXiv 1704.04368).
+A lexicon tells the softmax from the start what the source entries attended to are likely to become, so that the
+network need not learn it from examples (Arthur et al. 2016, arXiv 1606.02006). With a shared vocabulary the next entry
+may also be copied from the source: a mixture of the softmax and of one more attention's weights, put on the entries
+that stand there (See et al. 2017, arXiv 1704.04368).
 
 Shapes: S source time, T target time, B sources, K hypotheses of each source, N = B·K lanes, H heads, D width, V entries
-of the target that training saw, O = number of outputs (V, and one more if some entries were never seen).
+of the target that training saw, O = number of outputs (V, and one more if some entries were never seen), L entries of
+the lexicon for each of the source.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +31,11 @@ from charrnn.errors import UsageError
 from charrnn.network.cells import LayerState, MinGRU, RecurrentLayer, SharedDropout, product_dtype
 from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Encoder, State, reverse
-from charrnn.network.operations import masked_add, norm, swiglu
+from charrnn.network.operations import add_lexicon, log_softmax_at, masked_add, norm, swiglu
+from charrnn.tasks.seq2seq.lexicon import Lexicon
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
+NARROW, WIDE = 128, 192
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Seq2SeqConfig:
     dropout: float = 0.2
     token_dropout: float = 0.05  # share of source entries hidden while training
     copy: bool | None = None  # entries of the source; None: wherever the vocabulary is shared
+    lexicon: int = 8  # likely entries of the target that are looked up for each of the source; 0: none
     max_source: int = 400  # entries of a source that are read; the rest is cut off
 
     def __post_init__(self) -> None:
@@ -54,6 +60,8 @@ class Seq2SeqConfig:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
+        if self.lexicon < 0:
+            raise UsageError(f"lexicon must not be negative, not {self.lexicon}")
         if self.hidden_size is not None and self.hidden_size % self.num_heads:
             raise UsageError(f"hidden_size {self.hidden_size} must be a multiple of num_heads, {self.num_heads}")
         for name in ("dropout", "token_dropout"):
@@ -64,7 +72,7 @@ class Seq2SeqConfig:
         """The same with all choices made, for this budget (None: not given in minutes) and vocabulary."""
         if self.copy and not shared:
             raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
-        width = 256 if minutes is None or minutes > SHORT_MINUTES else 128
+        width = WIDE if minutes is None or minutes > SHORT_MINUTES else NARROW
         width = math.ceil(width / self.num_heads) * self.num_heads
         return replace(
             self,
@@ -85,6 +93,7 @@ class Memory:
     mask: Tensor  # (B, 1, 1, S), true where a source has an entry
     keys_values: tuple[tuple[Tensor, Tensor], ...]  # of each attention, (B, H, S, D / H)
     copy_keys: Tensor | None  # (B, S, D)
+    lexicon: tuple[Tensor, Tensor, Tensor] | None  # keys (B, S, D), ids and probabilities (B, S, L)
 
     def select(self, sources: Tensor) -> Memory:
         """That of these sources only, in this order."""
@@ -93,6 +102,7 @@ class Memory:
             self.mask.index_select(0, sources),
             tuple((k.index_select(0, sources), v.index_select(0, sources)) for k, v in self.keys_values),
             None if self.copy_keys is None else self.copy_keys.index_select(0, sources),
+            None if self.lexicon is None else cast(Any, tuple(each.index_select(0, sources) for each in self.lexicon)),
         )
 
 
@@ -154,6 +164,29 @@ class Attention(nn.Module):
         return masked_add(x, self.out(context), self.dropout.mask(x))
 
 
+class Pointer(nn.Module):
+    """One head of attention that points at entries of the source, and a gate of how much comes of it."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(size, size, bias=False)
+        self.key = nn.Linear(size, size, bias=False)
+        self.gate = nn.Linear(size, 1)
+
+    def remember(self, encoded: Tensor) -> Tensor:
+        """Keys (B, S, D) of the encoder's outputs (S, B, D)."""
+        keys: Tensor = self.key(encoded)
+        return keys.transpose(0, 1).contiguous()
+
+    def forward(self, features: Tensor, keys: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (T, N, D) → attention (T, N, S) and the gate's logits (T, N), float32."""
+        query = beside(self.query(features), len(keys)) * features.shape[-1] ** -0.5
+        scores = (query @ keys.transpose(1, 2).to(query.dtype)).float()
+        attention = scores.masked_fill(~mask[:, 0], -torch.inf).softmax(-1)
+        gate: Tensor = self.gate(features)
+        return apart(attention, len(features)), gate.float().squeeze(-1)
+
+
 class FeedForward(nn.Module):
     """A gated MLP in a pre-norm residual block: mixes the decoder's state with what it attended to."""
 
@@ -173,17 +206,23 @@ class FeedForward(nn.Module):
 class Decoder(Encoder):
     """Recurrent layers, each followed by attention, then a softmax with the embedding's weights."""
 
-    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int, num_heads: int, copy: bool) -> None:
+    lexicon_ids: Tensor  # (all entries of the source, L)
+    lexicon_probabilities: Tensor
+
+    def __init__(self, seq2seq: Seq2SeqConfig, vocab_size: int, seen_size: int, source_size: int) -> None:
+        config = seq2seq.part(seq2seq.decoder_layers)
         super().__init__(config, vocab_size, seen_size)
         size = config.width
-        self.attentions = nn.ModuleList(Attention(size, num_heads) for _ in self.layers)
+        self.attentions = nn.ModuleList(Attention(size, seq2seq.num_heads) for _ in self.layers)
         self.mix = FeedForward(size)
         self.out_norm = nn.Parameter(torch.ones(size))
         self.norm = None
         self.bias = nn.Parameter(torch.zeros(self.embedding.num_embeddings))
-        self.copy_query = nn.Linear(size, size, bias=False) if copy else None
-        self.copy_key = nn.Linear(size, size, bias=False) if copy else None
-        self.copy_gate = nn.Linear(size, 1) if copy else None
+        self.copier = Pointer(size) if seq2seq.copy else None
+        self.translator = Pointer(size) if seq2seq.lexicon else None
+        shape = (source_size, seq2seq.lexicon)
+        self.register_buffer("lexicon_ids", torch.zeros(shape, dtype=torch.long))
+        self.register_buffer("lexicon_probabilities", torch.zeros(shape))
         self.set_dropout(config.dropout or 0.0)
 
     def expect(self, counts: npt.NDArray[np.integer]) -> None:
@@ -193,14 +232,24 @@ class Decoder(Encoder):
             frequencies[: self.seen_size] += torch.from_numpy(counts[: self.seen_size]).to(self.bias.device)
             self.bias.copy_((frequencies / frequencies.sum()).log())
 
+    def look_up(self, lexicon: Lexicon) -> None:
+        """Take this lexicon, of as many entries as the network has room for."""
+        self.lexicon_ids.copy_(torch.from_numpy(lexicon.ids))
+        self.lexicon_probabilities.copy_(torch.from_numpy(lexicon.probabilities))
+
     def remember(self, encoded: Tensor, ids: Tensor, lengths: Tensor) -> Memory:
         """What decoding needs of sources: the encoder's outputs (S, B, D), ids (S, B), lengths (B,)."""
         there = torch.arange(len(ids), device=ids.device) < lengths[:, None]
+        lexicon = None
+        if self.translator is not None:
+            keys = self.translator.remember(encoded)
+            lexicon = keys, self.lexicon_ids[ids.T], self.lexicon_probabilities[ids.T]
         return Memory(
             ids,
             there[:, None, None],
             tuple(cast(Attention, attention).remember(encoded) for attention in self.attentions),
-            None if self.copy_key is None else self.copy_key(encoded).transpose(0, 1).contiguous(),
+            None if self.copier is None else self.copier.remember(encoded),
+            lexicon,
         )
 
     def forward(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
@@ -219,13 +268,14 @@ class Decoder(Encoder):
         """What features (T, N, D) say of the next entries: (T, N, …)."""
         scale = features.shape[-1] ** -0.5  # embeddings are of size one, so that Adam's steps suit them
         logits = F.linear(features * scale, self.embedding.weight, self.bias).float()
-        if self.copy_query is None or self.copy_gate is None or memory.copy_keys is None:
+        if self.translator is not None and memory.lexicon is not None:
+            keys, ids, probabilities = memory.lexicon
+            attention, gate = self.translator(features, keys, memory.mask)
+            logits = add_lexicon(logits, attention, ids, probabilities, 2 * gate.sigmoid())
+        if self.copier is None or memory.copy_keys is None:
             return Outputs(logits)
-        query = beside(self.copy_query(features), len(memory.copy_keys))
-        scores = (query * scale) @ memory.copy_keys.transpose(1, 2).to(query.dtype)
-        attention = scores.float().masked_fill(~memory.mask[:, 0], -torch.inf).softmax(-1)
-        gate = self.copy_gate(features).float().squeeze(-1)
-        return Outputs(logits, F.logsigmoid(gate), F.logsigmoid(-gate), apart(attention, len(features)))
+        attention, gate = self.copier(features, memory.copy_keys, memory.mask)
+        return Outputs(logits, F.logsigmoid(gate), F.logsigmoid(-gate), attention)
 
 
 class Seq2SeqNetwork(nn.Module):
@@ -236,7 +286,7 @@ class Seq2SeqNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SourceEncoder(config.part(config.encoder_layers), *source, config.token_dropout)
-        self.decoder = Decoder(config.part(config.decoder_layers), *target, config.num_heads, bool(config.copy))
+        self.decoder = Decoder(config, *target, source[0])
         if shared:
             self.encoder.embedding = self.decoder.embedding
 
@@ -255,15 +305,14 @@ class Seq2SeqNetwork(nn.Module):
 
         With label smoothing (Szegedy et al. 2016) part of it is the mean over all outputs of the softmax.
         """
-        log_softmax = outputs.logits.log_softmax(-1)
-        chosen = log_softmax.gather(-1, targets.clamp(max=log_softmax.shape[-1] - 1)[..., None]).squeeze(-1)
+        chosen, mean = log_softmax_at(outputs.logits, targets.clamp(max=outputs.logits.shape[-1] - 1))
         if self.decoder.num_unseen > 1:
             chosen = chosen - (targets >= self.decoder.seen_size) * math.log(self.decoder.num_unseen)
         if outputs.attention is not None and outputs.log_generate is not None and outputs.log_copy is not None:
             same = targets[..., None] == memory.ids.T  # (T, B, S)
             copied = (outputs.attention * same).sum(-1).clamp(min=1e-30).log()
             chosen = torch.logaddexp(outputs.log_generate + chosen, outputs.log_copy + copied)
-        return -(1 - smoothing) * chosen - smoothing * log_softmax.mean(-1)
+        return -(1 - smoothing) * chosen - smoothing * mean
 
     def probabilities(self, outputs: Outputs, memory: Memory) -> Tensor:
         """Of each entry of the vocabulary: outputs of N lanes (1, N, …) → (N, all entries).

@@ -22,7 +22,7 @@ from charrnn.training.trainer import Units
 class ObjectiveConfig:
     """What a step is made of, and what counts as a mistake."""
 
-    batch_tokens: int = 3000  # entries of a batch, sources and targets with their padding
+    batch_tokens: int = 1500  # entries of a batch, sources and targets with their padding
     label_smoothing: float = 0.1
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
 

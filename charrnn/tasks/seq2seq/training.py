@@ -21,6 +21,7 @@ from charrnn.tasks.seq2seq import report as reporting
 from charrnn.tasks.seq2seq.card import model_card
 from charrnn.tasks.seq2seq.data import DataConfig, Pair, Splits, answers, prepare, read_pairs
 from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
+from charrnn.tasks.seq2seq.lexicon import Lexicon
 from charrnn.tasks.seq2seq.model import Seq2Seq, Task, describe_sides, make_network, read_sides, write_sides
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
@@ -210,6 +211,8 @@ class _Session:
         self._describe(train)
         written = np.concatenate([target[1:] for target in train.targets])
         self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
+        size, num_likely = len(run.sides.source.vocab), run.network.lexicon
+        self.network.decoder.look_up(Lexicon.learn(train.sources, train.targets, size, num_likely))
         self.objective = Seq2SeqObjective(
             self.network,
             train,
@@ -239,7 +242,7 @@ class _Session:
     def _keep(self, is_best: bool) -> None:
         """Keep the weights if they are the best so far, and show what they make of a text."""
         if is_best:
-            weights = self.objective.average.weights
+            weights = checkpoint.network_tensors(self.network) | self.objective.average.weights
             checkpoint.save_tensors(self.output / model_directory.WEIGHTS, weights)
             self._model({}).write_settings(self.output)
         pair = self.val[0]
