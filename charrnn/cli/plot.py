@@ -1,4 +1,4 @@
-"""The loss curve of a run, and a classifier's confusion matrix, as pictures (matplotlib, the `plot` extra)."""
+"""Loss curves, confusion matrices and alignments as pictures (matplotlib, the `plot` extra)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import importlib.util
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charrnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from charrnn.tasks.seq2seq.model import Alignment
 
 MOST_NUMBERS = 20  # labels up to which the cells of a confusion matrix hold their numbers
 
@@ -62,5 +66,20 @@ def plot_confusion(report: Path) -> Path:
                 colour = "white" if shares[y][x] > 0.5 else "black"
                 axes.text(x, y, str(count), ha="center", va="center", color=colour, fontsize=8)
     path = report.with_name("confusion.png")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def plot_alignment(alignment: Alignment, path: Path) -> Path:
+    """Draw where each entry of a target (down) looks in its source (across); returns the picture's path."""
+    from matplotlib.figure import Figure
+
+    across, down = ([entry.replace("\n", "↵") for entry in side] for side in (alignment.source, alignment.target))
+    figure = Figure(figsize=(min(2 + 0.25 * len(across), 40), min(1.5 + 0.25 * len(down), 40)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(alignment.weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(across)), across, rotation=90)
+    axes.set_yticks(range(len(down)), down)
+    axes.xaxis.tick_top()
     figure.savefig(path, dpi=120)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def _command(task: Task, what: str) -> click.Command:
     @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the files.")
     @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
     @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting, such as lr=0.002.")
+    @click.option("--plot", is_flag=True, help="Draw where a validation pair's target looks to attention.png.")
     @click.option("--resume", is_flag=True, help="Go on with the interrupted run in the model directory.")
     @click.option("--device", help="auto, cuda, mps or cpu (default auto).")
     @click.option("--seed", type=int, help="Of everything drawn at random (default 0).")
@@ -57,6 +59,7 @@ def _train(
     encoding: str,
     config: Path | None,
     pairs: tuple[str, ...],
+    plot: bool,
     resume: bool,
     quiet: bool,
     **options: Any,
@@ -67,6 +70,10 @@ def _train(
     settings = read_toml(config) if config else {}
     settings |= dict(map(parse_pair, pairs))
     settings |= {name: options[name] for name in SETTINGS if options[name] is not None}
+    if plot:
+        from charrnn.cli.plot import require_matplotlib
+
+        require_matplotlib()
     given = {"FILE": files, "val": val, "test": test}
     if resume and (settings or any(given.values())):
         names = [*(name for name, value in given.items() if value), *settings]
@@ -76,7 +83,7 @@ def _train(
 
     from charrnn import api
     from charrnn.cli.progress import Terminal
-    from charrnn.tasks.seq2seq.training import REPORT_TEXT
+    from charrnn.tasks.seq2seq.training import REPORT_JSON, REPORT_TEXT
     from charrnn.training.trainer import Report
 
     report = Report() if quiet else Terminal()
@@ -99,6 +106,12 @@ def _train(
             click.echo(f"saved; go on with: -o {output} --resume", err=True)
         raise
     click.echo((output / REPORT_TEXT).read_text(encoding="utf-8"), nl=False)
+    if plot:
+        from charrnn.cli.plot import plot_alignment
+
+        sample = json.loads((output / REPORT_JSON).read_text(encoding="utf-8"))["validation"]["samples"][0]
+        picture = plot_alignment(model.align(sample["source"]), output / "attention.png")
+        click.echo(f"attention: {picture}", err=True)
     if not quiet:
         click.echo(f'model: {output}\n{model.task} with it: charrnn {model.task} {output} "a text"', err=True)
 

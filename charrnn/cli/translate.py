@@ -33,6 +33,7 @@ def command(name: str, doing: str, short: str) -> click.Command:
     @click.option("--num-best", type=int, default=1, metavar="N", help="The N best of each text.")
     @click.option("--scores", is_flag=True, help="Before each its score, by which it was chosen, and a tab.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a text.")
+    @click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw where the one answer looks.")
     @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of standard input.")
     @click.option("--device", default="auto", help="auto, cuda, mps or cpu.")
     def run(model: Path, texts: tuple[str, ...], **options: Any) -> None:
@@ -50,6 +51,7 @@ def _translate(
     num_best: int,
     scores: bool,
     as_json: bool,
+    plot: Path | None,
     encoding: str,
     device: str,
 ) -> None:
@@ -61,6 +63,12 @@ def _translate(
         raise UsageError("texts come from the command line or from standard input (-), not both")
     if as_json and scores:
         raise UsageError("--json has the scores: leave --scores out")
+    if plot is not None:
+        from charrnn.cli.plot import require_matplotlib
+
+        require_matplotlib()
+        if len(texts) > 1 or texts == ("-",):
+            raise UsageError("--plot draws one text: give one as an argument")
     decoder = lenient_decoder(encoding)
 
     from charrnn.tasks.seq2seq.model import Seq2Seq
@@ -76,6 +84,10 @@ def _translate(
         for source, each in zip(group, found, strict=True):
             cut += each.was_cut
             write(_as_json(source, each) if as_json else _as_lines(each, scores))
+    if plot is not None:
+        from charrnn.cli.plot import plot_alignment
+
+        click.echo(f"attention: {plot_alignment(translator.align(texts[0]), plot)}", err=True)
     if unreadable:
         click.echo(f"warning: lines with bytes that are not {encoding}: {unreadable:,}", err=True)
     if cut:

@@ -125,6 +125,13 @@ def test_a_line_is_answered_before_the_next_one_comes(translator: Path, cli: Cli
         process.stdout.close()
 
 
+def test_plot_draws_where_the_answer_looks(cli: Cli, translator: Path, tmp_path: Path) -> None:
+    result = cli("translate", translator, "ab", "--plot", tmp_path / "new.png")
+    assert result.code == 0, result.err
+    assert result.out == cli("translate", translator, "ab").out
+    assert (tmp_path / "new.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -136,6 +143,7 @@ def test_a_line_is_answered_before_the_next_one_comes(translator: Path, cli: Cli
         (["translate", "MODEL", "x", "--beam", "0"], "beam"),
         (["translate", "MODEL", "x", "--length-penalty", "-1"], "length_penalty"),
         (["translate", "MODEL", "x", "--json", "--scores"], "--scores"),
+        (["translate", "MODEL", "x", "y", "--plot", "new.png"], "--plot"),
         (["translate", "MODEL", "-", "--encoding", "klingon"], "klingon"),
         (["translate", "WRITER", "x"], "holds a language model, not a seq2seq"),
         (["generate", "MODEL"], "holds a seq2seq, not a language model"),
@@ -158,9 +166,10 @@ def test_a_wrong_call_is_one_line(
 
 def test_a_script_trains_and_reports(script: Cli, pairs: Path, tmp_path: Path, cli: Cli) -> None:
     model = tmp_path / "model"
-    result = script(pairs, "-o", model, "--test", pairs, *OPTIONS)
+    result = script(pairs, "-o", model, "--test", pairs, *OPTIONS, "--plot")
     assert result.code == 0, result.err
     assert result.out == (model / "report.txt").read_text()
+    assert (model / "attention.png").read_bytes().startswith(b"\x89PNG")
     assert "source that is also in training" in result.err
     assert f"charrnn translate {model}" in result.err
     assert cli("translate", model, "ab").code == 0

@@ -68,6 +68,10 @@ class Texts:
         """The text of ids without line ends."""
         return fold(self.vocab.decode(ids))
 
+    def entries(self, ids: Ids) -> tuple[str, ...]:
+        """What each id stands for."""
+        return tuple(self.vocab.decode([i]) for i in ids.tolist())
+
 
 @dataclass(frozen=True)
 class Sides:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from charrnn import checkpoint, model_directory
@@ -50,6 +51,15 @@ class Translation:
     def text(self) -> str:
         """The best target."""
         return self.candidates[0].text
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where each entry of a target looks in its source, both with their line ends."""
+
+    source: tuple[str, ...]  # S entries
+    target: tuple[str, ...]  # T entries
+    weights: npt.NDArray[np.float32]  # (T, S), rows sum to one
 
 
 class Seq2Seq:
@@ -144,6 +154,23 @@ class Seq2Seq:
                 yield from self._translate(waiting, config, num_best)
                 waiting = []
         yield from self._translate(waiting, config, num_best)
+
+    def align(self, source: str, target: str | None = None) -> Alignment:
+        """Where each entry of a target (None: the best that is found) looks in its source.
+
+        Raises UsageError for a network that neither looks its source up nor copies from it.
+        """
+        target = self.translate(source)[0].text if target is None else target
+        (source_ids,) = self.sides.source.encode([source], self.network.config.max_source)
+        (target_ids,) = self.sides.target.encode([target])
+        with torch.inference_mode():
+            ids, lengths = padded([source_ids], self.network.device)
+            inputs, _ = padded([target_ids[:-1]], self.network.device)
+            outputs, _ = self.network(ids, lengths, inputs)
+        if outputs.pointed_at is None:
+            raise UsageError("this network has neither lexicon nor copying: nothing shows where it looks")
+        weights = outputs.pointed_at[:, 0].float().cpu().numpy()
+        return Alignment(self.sides.source.entries(source_ids), self.sides.target.entries(target_ids[1:]), weights)
 
     def _translate(self, texts: Sequence[str], config: SearchConfig, num_best: int) -> list[Translation]:
         """Those of some texts."""

@@ -114,6 +114,12 @@ class Outputs:
     log_generate: Tensor | None = None  # (…,), log-probability that the softmax speaks; None: always
     log_copy: Tensor | None = None  # (…,), log-probability that an entry is copied
     attention: Tensor | None = None  # (…, S), which one
+    looked_up: Tensor | None = None  # (…, S), the entries of the source that were looked up in the lexicon
+
+    @property
+    def pointed_at(self) -> Tensor | None:
+        """Where each entry comes from: what was looked up, or without a lexicon what was copied (…, S)."""
+        return self.attention if self.looked_up is None else self.looked_up
 
 
 class SourceEncoder(Encoder):
@@ -268,14 +274,15 @@ class Decoder(Encoder):
         """What features (T, N, D) say of the next entries: (T, N, …)."""
         scale = features.shape[-1] ** -0.5  # embeddings are of size one, so that Adam's steps suit them
         logits = F.linear(features * scale, self.embedding.weight, self.bias).float()
+        looked_up = None
         if self.translator is not None and memory.lexicon is not None:
             keys, ids, probabilities = memory.lexicon
-            attention, gate = self.translator(features, keys, memory.mask)
-            logits = add_lexicon(logits, attention, ids, probabilities, 2 * gate.sigmoid())
+            looked_up, gate = self.translator(features, keys, memory.mask)
+            logits = add_lexicon(logits, looked_up, ids, probabilities, 2 * gate.sigmoid())
         if self.copier is None or memory.copy_keys is None:
-            return Outputs(logits)
+            return Outputs(logits, looked_up=looked_up)
         attention, gate = self.copier(features, memory.copy_keys, memory.mask)
-        return Outputs(logits, F.logsigmoid(gate), F.logsigmoid(-gate), attention)
+        return Outputs(logits, F.logsigmoid(gate), F.logsigmoid(-gate), attention, looked_up)
 
 
 class Seq2SeqNetwork(nn.Module):

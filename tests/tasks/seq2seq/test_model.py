@@ -39,6 +39,14 @@ def test_the_best_come_first(model: Seq2Seq) -> None:
             model.translate("a", **wrong)  # type: ignore[arg-type]
 
 
+def test_capitals_look_at_their_letters(model: Seq2Seq) -> None:
+    alignment = model.align("bcab", "BCAB")
+    assert (alignment.source, alignment.target) == (("\n", *"bcab", "\n"), (*"BCAB", "\n"))
+    assert alignment.weights.shape == (5, 6)
+    assert alignment.weights.sum(1) == pytest.approx(1, abs=1e-5)
+    assert model.align("cab").target == (*model.translate("cab")[0].text, "\n")
+
+
 def test_vocabularies_are_readable_by_others(trained: Path, model: Seq2Seq) -> None:
     for side, file in ((model.sides.source, "tokenizer.json"), (model.sides.target, "tokenizer_target.json")):
         assert Tokenizer.from_file(str(trained / file)).encode("abé").ids == side.vocab.encode("abé").tolist()
