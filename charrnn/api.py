@@ -49,10 +49,10 @@ def load(directory: str | Path, device: str = "auto") -> Any:
 
 
 def train(
-    files: str | Sequence[str] = (),
+    files: str | Path | Sequence[str | Path] = (),
     output: str | Path = "model",
     *,
-    val: str | Sequence[str] = (),
+    val: str | Path | Sequence[str | Path] = (),
     encoding: str = "utf-8",
     init_from: str | Path | None = None,
     report: Report | None = None,
@@ -68,9 +68,9 @@ def train(
     """
     text, network, training = distribute(settings, *SETTINGS)
     return language_model.train(
-        [files] if isinstance(files, str) else files,
+        _paths(files),
         output,
-        val=[val] if isinstance(val, str) else val,
+        val=_paths(val),
         encoding=encoding,
         text=from_mapping(TextConfig, text),
         network=from_mapping(NetworkConfig, network),
@@ -81,10 +81,14 @@ def train(
 
 
 def resume(
-    output: str | Path, files: Sequence[str] = (), *, encoding: str = "utf-8", report: Report | None = None
+    output: str | Path,
+    files: str | Path | Sequence[str | Path] = (),
+    *,
+    encoding: str = "utf-8",
+    report: Report | None = None,
 ) -> LanguageModel:
     """Go on with an interrupted run exactly as if it had not been interrupted, and return the model."""
-    return language_model.resume(output, files, encoding=encoding, report=report)
+    return language_model.resume(output, _paths(files), encoding=encoding, report=report)
 
 
 def train_classifier(
@@ -126,6 +130,7 @@ def train_seq2seq(
     task: Task = "translate",
     val: str | Path | Sequence[str | Path] | None = None,
     test: str | Path | Sequence[str | Path] | None = None,
+    init_from: str | Path | None = None,
     encoding: str = "utf-8",
     report: Report | None = None,
     **settings: Any,
@@ -134,7 +139,8 @@ def train_seq2seq(
 
     `train`, `val` and `test` are a table each (CSV, TSV, JSON lines), or two files of as many lines; without `val` a
     part of the training pairs is split off. `task` is "translate" or "summarize", which decides what is reported and a
-    few defaults. `settings` by name: `minutes=10`, `target_column="synopsis"`, `beam=5`, `hidden_size=192`, …
+    few defaults. `init_from` is the directory of a language model to start from, of the same cell and width. `settings`
+    by name: `minutes=10`, `target_column="synopsis"`, `beam=5`, `hidden_size=192`, …
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
     with the run saved: `resume_seq2seq(output)` goes on.
@@ -145,6 +151,7 @@ def train_seq2seq(
         task=task,
         val=None if val is None else _paths(val),
         test=None if test is None else _paths(test),
+        init_from=init_from,
         encoding=encoding,
         report=report,
         **seq2seq.configs(task, settings),

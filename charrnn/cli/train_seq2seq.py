@@ -32,6 +32,7 @@ def _command(task: Task, what: str) -> click.Command:
     @click.option("--test", multiple=True, metavar="FILE", help="Pairs for the report; twice for SRC and TGT.")
     @click.option("--source-column", metavar="NAME", help="Column of the sources: its name, or its number from 1.")
     @click.option("--target-column", metavar="NAME", help="Column of the targets.")
+    @click.option("--init-from", metavar="MODEL", help="A language model to start from, of the same cell and width.")
     @click.option("--minutes", type=float, help="Time to train (default 10).")
     @click.option("--steps", type=int, help="Or: number of steps.")
     @click.option("--epochs", type=float, help="Or: passes over the pairs.")
@@ -56,6 +57,7 @@ def _train(
     output: Path,
     val: tuple[str, ...],
     test: tuple[str, ...],
+    init_from: str | None,
     encoding: str,
     config: Path | None,
     pairs: tuple[str, ...],
@@ -74,7 +76,7 @@ def _train(
         from charrnn.cli.plot import require_matplotlib
 
         require_matplotlib()
-    given = {"FILE": files, "val": val, "test": test}
+    given = {"FILE": files, "val": val, "test": test, "init-from": init_from}
     if resume and (settings or any(given.values())):
         names = [*(name for name, value in given.items() if value), *settings]
         raise UsageError(f"--resume goes on with the texts and settings of the run: leave {', '.join(names)} out")
@@ -97,6 +99,7 @@ def _train(
                 task=task,
                 val=val or None,
                 test=test or None,
+                init_from=init_from,
                 encoding=encoding,
                 report=report,
                 **settings,

@@ -26,6 +26,7 @@ from charrnn.tasks.seq2seq.model import Seq2Seq, Task, describe_sides, make_netw
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
 from charrnn.tasks.seq2seq.search import SearchConfig
+from charrnn.tasks.seq2seq.start import Start
 from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import RUN, refuse_occupied, require_run
 from charrnn.training.trainer import STATE, Report, Trainer
@@ -67,6 +68,7 @@ class Run:
     objective: ObjectiveConfig
     search: SearchConfig
     training: TrainingConfig
+    init_from: str | None  # a language model's directory
 
     def write(self, directory: Path) -> None:
         """Write what `read` needs into a model directory."""
@@ -78,6 +80,7 @@ class Run:
             "training": asdict(self.training),
             "sides": describe_sides(self.sides),
             "val_was_given": self.splits.val_was_given,
+            "init_from": self.init_from,
         }
         lines = [
             json.dumps({"part": part, **asdict(pair)}) + "\n"
@@ -109,6 +112,7 @@ class Run:
                 objective=from_mapping(ObjectiveConfig, values["objective"]),
                 search=from_mapping(SearchConfig, values["search"]),
                 training=from_mapping(TrainingConfig, values["training"]),
+                init_from=values["init_from"],
             )
         except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
             raise CharrnnError(f"{path}: damaged: {error!r}") from None
@@ -153,11 +157,14 @@ def fit_seq2seq(
     objective: ObjectiveConfig | None = None,
     search: SearchConfig | None = None,
     training: TrainingConfig | None = None,
+    init_from: str | Path | None = None,
     report: Report | None = None,
 ) -> Seq2Seq:
-    """The same from pairs at hand."""
+    """The same from pairs at hand. `init_from` is the directory of a language model to start from."""
     report, training, search = report or Report(), training or TrainingConfig(), search or SearchConfig()
     network, objective = network or Seq2SeqConfig(), objective or ObjectiveConfig()
+    if init_from is not None:
+        network, init_from = Start(init_from).suited(network), str(Path(init_from).resolve())
     if training.minutes is training.steps is training.epochs is None:
         training = replace(training, minutes=DEFAULT_MINUTES)
     if training.bptt_len is not None:
@@ -176,7 +183,8 @@ def fit_seq2seq(
     network = network.suited(training.minutes, sides.shared)
     if search.max_ratio is None:
         search = replace(search, max_ratio=_longest_ratio(Encoded.of(splits.train, sides, network.max_source)))
-    session = _Session(Run(task, splits, sides, network, objective, search, training), output, report)
+    run = Run(task, splits, sides, network, objective, search, training, init_from)
+    session = _Session(run, output, report)
     (output / "training").mkdir(parents=True, exist_ok=True)
     session.run.write(output)
     return session.carry_out()
@@ -227,6 +235,7 @@ class _Session:
         if (directory / STATE).exists():
             trainer.load()
         else:
+            self._start()
             trainer.plan()
         self.progress = trainer.progress
         if not self.progress.finished:
@@ -238,6 +247,13 @@ class _Session:
             trainer.run()
         self.seconds["training"] = self.progress.seconds
         return self._finish()
+
+    def _start(self) -> None:
+        """Take what a language model knows, if there is one to start from."""
+        if self.run.init_from is not None:
+            kept = Start(self.run.init_from).fill(self.network, self.run.sides)
+            seen = self.run.sides.target.vocab.seen_size
+            self.report.note(f"starts from {self.run.init_from}: it knows {kept:,} of {seen:,} target entries")
 
     def _keep(self, is_best: bool) -> None:
         """Keep the weights if they are the best so far, and show what they make of a text."""

@@ -46,6 +46,26 @@ def figures_of(directory: Path) -> dict[str, Any]:
     return report  # type: ignore[no-any-return]
 
 
+def test_a_run_starts_from_a_language_model(tmp_path: Path, train: Train) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("ABC CAB BÉ AAB\n" * 200, encoding="utf-8")
+    tiny = {"hidden_size": 16, "num_layers": 2, "steps": 5, "device": "cpu", "precision": "fp32"}
+    writer = charrnn.train(text, output=tmp_path / "writer", **tiny)
+    model = train(init_from=tmp_path / "writer", hidden_size=None, steps=1, lr=1e-12, weight_decay=0.0, averaging=0.0)
+    decoder, given = model.network.decoder, writer.network
+    for (name, weight), expected in zip(
+        decoder.layers[0].named_parameters(), given.layers[0].parameters(), strict=True
+    ):
+        assert torch.allclose(weight, expected, atol=1e-6), name
+    for letter in "ABCÉ":
+        own, other = model.sides.target.vocab.tokens.index(letter), writer.vocab.tokens.index(letter)
+        assert torch.allclose(decoder.embedding.weight[own], given.embedding.weight[other], atol=1e-6)
+    for misfit in ({"hidden_size": 32}, {"hidden_size": None, "cell": "gru"}):
+        with pytest.raises(UsageError, match="can't start a network"):
+            train("misfit", init_from=tmp_path / "writer", **misfit)
+    assert not (tmp_path / "misfit").exists()
+
+
 def test_a_directory_has_all_its_files_and_the_report_its_figures(trained: Path) -> None:
     assert files_of(trained) == {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_target.json", "generation_config.json"),
