@@ -113,8 +113,12 @@ def _train(
         from charrnn.cli.plot import plot_alignment
 
         sample = json.loads((output / REPORT_JSON).read_text(encoding="utf-8"))["validation"]["samples"][0]
-        picture = plot_alignment(model.align(sample["source"]), output / "attention.png")
-        click.echo(f"attention: {picture}", err=True)
+        try:
+            click.echo(
+                f"attention: {plot_alignment(model.align(sample['source']), output / 'attention.png')}", err=True
+            )
+        except UsageError as error:  # the run is good without a picture
+            click.echo(f"no attention.png: {error}", err=True)
     if not quiet:
         click.echo(f'model: {output}\n{model.task} with it: charrnn {model.task} {output} "a text"', err=True)
 

@@ -175,6 +175,15 @@ def test_a_script_trains_and_reports(script: Cli, pairs: Path, tmp_path: Path, c
     assert cli("translate", model, "ab").code == 0
 
 
+def test_what_points_nowhere_is_trained_without_a_picture(script: Cli, pairs: Path, tmp_path: Path, cli: Cli) -> None:
+    model = tmp_path / "model"
+    result = script(pairs, "-o", model, *OPTIONS, "--set=lexicon=0", "--plot")
+    assert result.code == 0, result.err
+    assert "no attention.png" in result.err
+    assert cli("translate", model, "ab").code == 0
+    assert cli("translate", model, "ab", "--plot", tmp_path / "new.png").code == 2
+
+
 def test_pairs_come_from_standard_input_or_two_files(script: Cli, pairs: Path, tmp_path: Path) -> None:
     result = script("-", "-o", tmp_path / "one", *OPTIONS, "-q", stdin=pairs.read_bytes(), command=train_summarizer)
     assert (result.code, result.err) == (0, "")

@@ -31,7 +31,7 @@ class Lexicon:
         The line ends of a source explain what has no counterpart in it. Of very many pairs, an even choice is read.
         """
         cells = sum(len(source) * len(target) for source, target in zip(sources, targets, strict=True))
-        stride = -(-cells // MOST_CELLS) or 1
+        stride = -(-cells // MOST_CELLS)
         rows, pairs = [], []  # of each cell: the place in all targets, and its two ids as one number
         num_places = 0
         target_size = 1 + max(int(target.max()) for target in targets)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +93,7 @@ class Memory:
     mask: Tensor  # (B, 1, 1, S), true where a source has an entry
     keys_values: tuple[tuple[Tensor, Tensor], ...]  # of each attention, (B, H, S, D / H)
     copy_keys: Tensor | None  # (B, S, D)
-    lexicon: tuple[Tensor, Tensor, Tensor] | None  # keys (B, S, D), ids and probabilities (B, S, L)
+    lexicon: tuple[Tensor, ...] | None  # keys (B, S, D), ids and probabilities (B, S, L)
 
     def select(self, sources: Tensor) -> Memory:
         """That of these sources only, in this order."""
@@ -102,7 +102,7 @@ class Memory:
             self.mask.index_select(0, sources),
             tuple((k.index_select(0, sources), v.index_select(0, sources)) for k, v in self.keys_values),
             None if self.copy_keys is None else self.copy_keys.index_select(0, sources),
-            None if self.lexicon is None else cast(Any, tuple(each.index_select(0, sources) for each in self.lexicon)),
+            None if self.lexicon is None else tuple(each.index_select(0, sources) for each in self.lexicon),
         )
 
 

@@ -219,8 +219,9 @@ class _Session:
         self._describe(train)
         written = np.concatenate([target[1:] for target in train.targets])
         self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
-        size, num_likely = len(run.sides.source.vocab), run.network.lexicon
-        self.network.decoder.look_up(Lexicon.learn(train.sources, train.targets, size, num_likely))
+        if run.network.lexicon:
+            size = len(run.sides.source.vocab)
+            self.network.decoder.look_up(Lexicon.learn(train.sources, train.targets, size, run.network.lexicon))
         self.objective = Seq2SeqObjective(
             self.network,
             train,

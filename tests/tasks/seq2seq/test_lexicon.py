@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from charrnn.tasks.seq2seq import lexicon as module
 from charrnn.tasks.seq2seq.lexicon import Lexicon
 
 END, SIZE = 0, 12  # ids from 1 on are words
@@ -41,4 +42,12 @@ def test_the_likeliest_are_kept() -> None:
     whole, short = (Lexicon.learn(sources, targets, SIZE, size) for size in (SIZE, 2))
     assert np.array_equal(whole.ids[:, :2], short.ids)
     assert np.array_equal(whole.probabilities[:, :2], short.probabilities)
-    assert Lexicon.learn(sources, targets, SIZE, 0).ids.shape == (SIZE, 0)
+
+
+def test_of_very_many_pairs_an_even_choice_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, targets = pairs_of(np.arange(SIZE), 40)
+    half = Lexicon.learn(sources[::2], targets[::2], SIZE, 3)
+    monkeypatch.setattr(module, "MOST_CELLS", 20 * len(sources[0]) * len(targets[0]))
+    few = Lexicon.learn(sources, targets, SIZE, 3)
+    assert np.array_equal(few.ids, half.ids)
+    assert np.array_equal(few.probabilities, half.probabilities)

@@ -13,20 +13,24 @@ SOURCE_LENGTHS, TARGET_LENGTHS = [9, 4, 1], [5, 7, 2]
 VOCAB, SEEN = 30, 24
 
 
-def make(cell: Cell = "mingru", copy: bool = True, shared: bool = True) -> Seq2SeqNetwork:
+def make(cell: Cell = "mingru", copy: bool = True, lexicon: int = 2) -> Seq2SeqNetwork:
     torch.manual_seed(0)
-    config = Seq2SeqConfig(cell, hidden_size=8, encoder_layers=3, decoder_layers=2, num_heads=2, copy=copy)
-    network = Seq2SeqNetwork(config, (VOCAB, SEEN), (VOCAB, SEEN), shared)
+    config = Seq2SeqConfig(cell, hidden_size=8, encoder_layers=3, num_heads=2, copy=copy, lexicon=lexicon)
+    network = Seq2SeqNetwork(config, (VOCAB, SEEN), (VOCAB, SEEN), shared=copy)
+    network.decoder.lexicon_ids.random_(SEEN)
+    network.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return network.eval()
 
 
-@pytest.fixture(params=[(cell, True) for cell in CELLS] + [("mingru", False)], ids=lambda p: f"{p[0]} copy={p[1]}")
+KINDS = [*((cell, True, 2) for cell in CELLS), ("mingru", False, 2), ("mingru", False, 0), ("mingru", True, 0)]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]} copy={kind[1]} lexicon={kind[2]}")
 def network(request: pytest.FixtureRequest) -> Seq2SeqNetwork:
-    cell, copy = request.param
-    return make(cell, copy, shared=copy)
+    return make(*request.param)
 
 
 def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -133,11 +137,27 @@ def test_a_memory_of_some_sources_is_theirs(network: Seq2SeqNetwork) -> None:
     features, _ = network.decoder(inputs, state(3), memory)
     some, _ = network.decoder(inputs[:, chosen], state(2), part)
     assert_close(some, features[:, chosen])
+    whole = network.probabilities(network.decoder.outputs(features[:1], memory), memory)
+    assert_close(network.probabilities(network.decoder.outputs(some[:1], part), part), whole[chosen])
+
+
+@torch.no_grad()
+def test_the_lexicon_favours_what_it_holds() -> None:
+    network = make(copy=False)
+    source, lengths, inputs, _ = batch()
+    source = source.fill_(4)
+    with_it = network.probabilities(*network(source, lengths, inputs[:1]))
+    likely = network.decoder.lexicon_ids[4].tolist()
+    network.decoder.lexicon_probabilities.zero_()
+    ratio = with_it / network.probabilities(*network(source, lengths, inputs[:1]))
+    others = [entry for entry in range(SEEN) if entry not in likely]
+    assert (ratio[:, likely] > 1).all()
+    assert_close(ratio[:, others], ratio[:, others[:1]].expand(-1, len(others)))  # among others nothing changes
 
 
 def test_every_weight_is_used(network: Seq2SeqNetwork) -> None:
     nats(network, *batch()).sum().backward()
-    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+    assert [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()] == []
 
 
 def test_dropout_is_for_training_only_and_smoothing_costs(network: Seq2SeqNetwork) -> None:
@@ -158,6 +178,7 @@ def test_dropout_is_for_training_only_and_smoothing_costs(network: Seq2SeqNetwor
         ({"hidden_size": 10}, "multiple of num_heads"),
         ({"encoder_layers": 0}, "encoder_layers"),
         ({"dropout": 1.0}, "dropout"),
+        ({"lexicon": -1}, "lexicon"),
     ],
 )
 def test_what_cannot_be_built_is_said(settings: dict[str, object], words: str) -> None:

@@ -20,8 +20,12 @@ LENGTHS = [7, 3, 1, 5, 2, 6]
 @pytest.fixture(scope="module", params=[True, False], ids=["copy", "no copy"])
 def network(request: pytest.FixtureRequest) -> Seq2SeqNetwork:
     torch.manual_seed(3)
-    config = Seq2SeqConfig(hidden_size=8, encoder_layers=2, decoder_layers=2, num_heads=2, copy=request.param)
+    config = Seq2SeqConfig(
+        hidden_size=8, encoder_layers=2, decoder_layers=2, num_heads=2, copy=request.param, lexicon=2
+    )
     network = Seq2SeqNetwork(config, (VOCAB, VOCAB), (VOCAB, VOCAB), shared=True)
+    network.decoder.lexicon_ids.random_(VOCAB)
+    network.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))

@@ -13,6 +13,7 @@ import torch
 import charrnn
 from charrnn.checkpoint import load_tensors
 from charrnn.errors import UsageError
+from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.tasks.seq2seq.model import Seq2Seq
 from charrnn.training.trainer import Progress, Report
 
@@ -46,11 +47,15 @@ def figures_of(directory: Path) -> dict[str, Any]:
     return report  # type: ignore[no-any-return]
 
 
-def test_a_run_starts_from_a_language_model(tmp_path: Path, train: Train) -> None:
+@pytest.fixture
+def writer(tmp_path: Path) -> LanguageModel:
     text = tmp_path / "text.txt"
     text.write_text("ABC CAB BÉ AAB\n" * 200, encoding="utf-8")
     tiny = {"hidden_size": 16, "num_layers": 2, "steps": 5, "device": "cpu", "precision": "fp32"}
-    writer = charrnn.train(text, output=tmp_path / "writer", **tiny)
+    return charrnn.train(text, output=tmp_path / "writer", **tiny)
+
+
+def test_a_run_starts_from_a_language_model(writer: LanguageModel, tmp_path: Path, train: Train) -> None:
     model = train(init_from=tmp_path / "writer", hidden_size=None, steps=1, lr=1e-12, weight_decay=0.0, averaging=0.0)
     decoder, given = model.network.decoder, writer.network
     for (name, weight), expected in zip(
@@ -84,8 +89,12 @@ def test_a_directory_has_all_its_files_and_the_report_its_figures(trained: Path)
             assert shown in card
 
 
-def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(train: Train, tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_writer", [False, True])
+def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
+    from_writer: bool, writer: LanguageModel, train: Train, tmp_path: Path
+) -> None:
     settings = {"num_validations": 3, "steps": 16, "dropout": 0.2}
+    settings |= {"init_from": tmp_path / "writer"} if from_writer else {}
     train("whole", **settings)
     with pytest.raises(KeyboardInterrupt):
         train("parts", report=Stop(3), **settings)
