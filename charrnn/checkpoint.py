@@ -51,14 +51,14 @@ def network_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def filled(make: Callable[[], M], weights: Mapping[str, Tensor], device: torch.device) -> M:
-    """What `make` makes, with these weights, on a device. Raises KeyError or ValueError for weights that do not fit."""
+    """What `make` makes, with just these weights, on a device. Raises ValueError for weights that do not fit."""
     with torch.device("meta"):  # where a size that makes no sense costs no memory
-        module = make()
-    module.to_empty(device=device)
+        expected = network_tensors(make())
+    if {name: w.shape for name, w in weights.items()} != {name: w.shape for name, w in expected.items()}:
+        raise ValueError(f"the weights do not fit the network that {CONFIG} describes")
+    module = make().to(device)
     with torch.no_grad():
         for name, weight in network_tensors(module).items():
-            if weights[name].shape != weight.shape:
-                raise ValueError(f"{name} has another shape than {CONFIG} says")
             weight.copy_(weights[name])
     return module
 
@@ -70,12 +70,9 @@ def load_network(directory: Path, device: torch.device) -> tuple[Network, Vocab,
     """
     saved = read_model(directory)
     sizes = (len(saved.vocab), saved.vocab.seen_size)
-    with torch.device("meta"):  # where a size that makes no sense costs no memory
-        expected = network_tensors(Network(saved.network, *sizes))
-    if {name: w.shape for name, w in saved.weights.items()} != {name: w.shape for name, w in expected.items()}:
-        raise CharrnnError(f"{directory / WEIGHTS}: the weights do not fit the network that {CONFIG} describes")
-    network = Network(saved.network, *sizes).to(device)
-    with torch.no_grad():
-        for name, weight in network_tensors(network).items():
-            weight.copy_(torch.from_numpy(saved.weights[name]))
+    weights = {name: torch.from_numpy(array) for name, array in saved.weights.items()}
+    try:
+        network = filled(lambda: Network(saved.network, *sizes), weights, device)
+    except ValueError as error:
+        raise CharrnnError(f"{directory / WEIGHTS}: {error}") from None
     return network.eval(), saved.vocab, saved.config

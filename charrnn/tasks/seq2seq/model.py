@@ -98,7 +98,7 @@ class Seq2Seq:
         tensors, _ = checkpoint.load_tensors(directory / model_directory.WEIGHTS)
         try:
             network = checkpoint.filled(lambda: make_network(network_config, sides), tensors, choose_device(device))
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise CharrnnError(f"{directory / model_directory.WEIGHTS}: damaged: {error!r}") from None
         path = directory / model_directory.GENERATION_CONFIG
         try:

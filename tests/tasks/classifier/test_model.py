@@ -102,7 +102,7 @@ def test_a_damaged_file_is_named(name: str, trained: Path, tmp_path: Path) -> No
         ({"labels": ["a", "b"]}, "damaged"),
         ({"labels": [1, 2, 3]}, "labels"),
         ({"blend": {"network": "much"}}, "network"),
-        ({"network": {"char_width": 99}}, "another shape"),
+        ({"network": {"char_width": 99}}, "do not fit"),
         ({"network": {"views": None}}, "not all there"),
         ({"vocabs": {}}, "char"),
         ({"model_type": "oracle"}, "oracle"),

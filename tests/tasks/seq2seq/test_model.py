@@ -70,3 +70,12 @@ def test_damage_is_one_line(name: str, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(CharrnnError, match=name) as caught:
         charrnn.load(copy)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"encoder_layers": 1}, {"lexicon": 0}, {"hidden_size": 64}], ids=str)
+def test_a_configuration_of_another_network_is_one_line(change: dict[str, int], trained: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(trained, tmp_path / "copy") / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"network": config["network"] | change}))
+    with pytest.raises(CharrnnError, match="do not fit the network"):
+        charrnn.load(tmp_path / "copy")
