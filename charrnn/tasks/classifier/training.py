@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn import checkpoint, model_directory
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import UsageError
 from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_device, choose_precision
 from charrnn.network.model import Network
@@ -32,7 +32,7 @@ from charrnn.tasks.classifier.card import model_card
 from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, read_examples
 from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
 from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
-from charrnn.tasks.classifier.model import TOKENIZERS, Classifier, write_weights
+from charrnn.tasks.classifier.model import Classifier, write_weights
 from charrnn.tasks.classifier.network import WINDOW, ClassifierConfig, ClassifierNetwork, View, ViewName
 from charrnn.tasks.classifier.objective import (
     ClassifierObjective,
@@ -41,10 +41,11 @@ from charrnn.tasks.classifier.objective import (
     ReadingObjective,
     TextBatches,
 )
+from charrnn.tasks.classifier.run import EXAMPLES, Run
 from charrnn.text.noise import add_noise
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
-from charrnn.training.directory import RUN, refuse_occupied, require_run
+from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
 TEXTS_A_MINUTE, MINUTES = 600, (1.0, 8.0)  # by default minutes grow with the root of the number of texts
@@ -53,7 +54,7 @@ BATCH_CHARS, BATCH_TEXTS = 4096, (32, 512)  # what a step is best made of: as ma
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
-EXAMPLES, PRETRAINING, PRETRAINED = "examples.jsonl", "pretraining", "encoders.safetensors"
+PRETRAINING, PRETRAINED = "pretraining", "encoders.safetensors"
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 
 
@@ -68,72 +69,6 @@ def configs(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     parts = dict(zip(kinds, distribute(settings, *kinds.values()), strict=True))
     return {name: from_mapping(kind, parts[name]) for name, kind in kinds.items()}
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that decides how a run goes, all choices made."""
-
-    splits: Splits
-    vocabs: dict[ViewName, Vocab]
-    network: ClassifierConfig
-    linear: LinearConfig
-    objective: ObjectiveConfig
-    training: TrainingConfig
-
-    def write(self, directory: Path) -> None:
-        """Write what `read` needs into a model directory."""
-        splits = self.splits
-        settings = {
-            "network": asdict(self.network),
-            "linear": asdict(self.linear),
-            "objective": asdict(self.objective),
-            "training": asdict(self.training),
-            "vocabs": {name: vocab.seen_size for name, vocab in self.vocabs.items()},
-            "splits": {name: getattr(splits, name) for name in ("labels", "val_was_given", "multi_label")},
-        }
-        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
-        lines = [
-            json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
-            for part in ("train", "val", "test")
-            for example in getattr(splits, part)
-        ]
-        atomic_write(directory / "training" / EXAMPLES, "".join(lines))
-        for name, vocab in self.vocabs.items():
-            atomic_write(directory / TOKENIZERS[name], vocab.definition)
-
-    @classmethod
-    def read(cls, directory: Path) -> Run:
-        """The run in a model directory. Raises UsageError if there is none to resume."""
-        require_run(directory)
-        path = directory / "training" / RUN
-        values = model_directory.read_json(path)
-        if "objective" not in values:
-            raise UsageError(f"{directory}: the run here trains no classifier")
-        parts: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
-        try:
-            with (directory / "training" / EXAMPLES).open(encoding="utf-8") as file:
-                for row in map(json.loads, file):
-                    parts[row["part"]].append(Example(row["text"], tuple(row["labels"])))
-            splits = values["splits"]
-            return cls(
-                splits=Splits(
-                    labels=tuple(splits["labels"]),
-                    val_was_given=bool(splits["val_was_given"]),
-                    multi_label=bool(splits["multi_label"]),
-                    **parts,
-                ),
-                vocabs={
-                    name: Vocab.load(directory / TOKENIZERS[name], seen_size)
-                    for name, seen_size in values["vocabs"].items()
-                },
-                network=from_mapping(ClassifierConfig, values["network"]),
-                linear=from_mapping(LinearConfig, values["linear"]),
-                objective=from_mapping(ObjectiveConfig, values["objective"]),
-                training=from_mapping(TrainingConfig, values["training"]),
-            )
-        except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
-            raise CharrnnError(f"{path}: damaged: {error!r}") from None
 
 
 def train_classifier(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from charrnn import checkpoint, model_directory
-from charrnn.errors import CharrnnError, UsageError
+from charrnn.errors import UsageError
 from charrnn.network.device import choose_device, choose_precision
 from charrnn.settings import distribute, from_mapping
 from charrnn.storage import atomic_write
@@ -22,13 +22,14 @@ from charrnn.tasks.seq2seq.card import model_card
 from charrnn.tasks.seq2seq.data import DataConfig, Pair, Splits, answers, prepare, read_pairs
 from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
 from charrnn.tasks.seq2seq.lexicon import Lexicon
-from charrnn.tasks.seq2seq.model import Seq2Seq, Task, describe_sides, make_network, read_sides, write_sides
+from charrnn.tasks.seq2seq.model import Seq2Seq, Task, make_network
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
+from charrnn.tasks.seq2seq.run import EXAMPLES, Run
 from charrnn.tasks.seq2seq.search import SearchConfig
 from charrnn.tasks.seq2seq.start import Start
 from charrnn.training.config import TrainingConfig
-from charrnn.training.directory import RUN, refuse_occupied, require_run
+from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Report, Trainer
 
 DEFAULT_MINUTES = 10.0
@@ -36,7 +37,6 @@ BATCH_PAIRS = 256  # in a step, at most
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_PAIRS = 1000  # of the validation pairs, read at each validation during a run, and reported on
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
-EXAMPLES = "examples.jsonl"
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 
 # What differs between the tasks beside their data.
@@ -55,67 +55,6 @@ def configs(task: Task, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     parts = dict(zip(kinds, distribute(TASK_SETTINGS[task] | dict(settings), *kinds.values()), strict=True))
     return {name: from_mapping(kind, parts[name]) for name, kind in kinds.items()}
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that decides how a run goes, all choices made."""
-
-    task: Task
-    splits: Splits
-    sides: Sides
-    network: Seq2SeqConfig
-    objective: ObjectiveConfig
-    search: SearchConfig
-    training: TrainingConfig
-    init_from: str | None  # a language model's directory
-
-    def write(self, directory: Path) -> None:
-        """Write what `read` needs into a model directory."""
-        settings = {
-            "task": self.task,
-            "network": asdict(self.network),
-            "objective": asdict(self.objective),
-            "search": asdict(self.search),
-            "training": asdict(self.training),
-            "sides": describe_sides(self.sides),
-            "val_was_given": self.splits.val_was_given,
-            "init_from": self.init_from,
-        }
-        lines = [
-            json.dumps({"part": part, **asdict(pair)}) + "\n"
-            for part in ("train", "val", "test")
-            for pair in getattr(self.splits, part)
-        ]
-        write_sides(directory, self.sides)
-        atomic_write(directory / "training" / EXAMPLES, "".join(lines))
-        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
-
-    @classmethod
-    def read(cls, directory: Path) -> Run:
-        """The run in a model directory. Raises UsageError if there is none to resume."""
-        require_run(directory)
-        path = directory / "training" / RUN
-        values = model_directory.read_json(path)
-        if "sides" not in values:
-            raise UsageError(f"{directory}: the run here trains no network from sequence to sequence")
-        parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
-        try:
-            with (directory / "training" / EXAMPLES).open(encoding="utf-8") as file:
-                for row in map(json.loads, file):
-                    parts[row["part"]].append(Pair(row["source"], row["target"]))
-            return cls(
-                task=values["task"],
-                splits=Splits(**parts, val_was_given=bool(values["val_was_given"])),
-                sides=read_sides(directory, values["sides"]),
-                network=from_mapping(Seq2SeqConfig, values["network"]),
-                objective=from_mapping(ObjectiveConfig, values["objective"]),
-                search=from_mapping(SearchConfig, values["search"]),
-                training=from_mapping(TrainingConfig, values["training"]),
-                init_from=values["init_from"],
-            )
-        except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
-            raise CharrnnError(f"{path}: damaged: {error!r}") from None
 
 
 def train_seq2seq(
