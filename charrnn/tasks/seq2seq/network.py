@@ -36,6 +36,7 @@ from charrnn.tasks.seq2seq.lexicon import Lexicon
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
 NARROW, WIDE = 128, 192
+DROPOUT, SUBWORD_DROPOUT = 0.1, 0.2  # subwords are many and each is rare: easier to learn by heart
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Seq2SeqConfig:
     encoder_layers: int = 4
     decoder_layers: int = 2
     num_heads: int = 4
-    dropout: float = 0.2
+    dropout: float | None = None  # None: what suits the vocabularies
     token_dropout: float = 0.05  # share of source entries hidden while training
     copy: bool | None = None  # entries of the source; None: wherever the vocabulary is shared
     lexicon: int = 8  # likely entries of the target that are looked up for each of the source; 0: none
@@ -65,19 +66,23 @@ class Seq2SeqConfig:
         if self.hidden_size is not None and self.hidden_size % self.num_heads:
             raise UsageError(f"hidden_size {self.hidden_size} must be a multiple of num_heads, {self.num_heads}")
         for name in ("dropout", "token_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise UsageError(f"{name} must lie in [0, 1), not {share}")
 
-    def suited(self, minutes: float | None, shared: bool) -> Seq2SeqConfig:
-        """The same with all choices made, for this budget (None: not given in minutes) and vocabulary."""
+    def suited(self, minutes: float | None, *, shared: bool, subwords: bool) -> Seq2SeqConfig:
+        """The same with all choices made, for this budget (None: not given in minutes) and vocabularies (`shared`:
+        source and target have the same; `subwords`: one of them is of subwords)."""
         if self.copy and not shared:
             raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
         width = WIDE if minutes is None or minutes > SHORT_MINUTES else NARROW
         width = math.ceil(width / self.num_heads) * self.num_heads
+        dropout = SUBWORD_DROPOUT if subwords else DROPOUT
         return replace(
             self,
             hidden_size=self.hidden_size or width,
             copy=shared if self.copy is None else self.copy,
+            dropout=dropout if self.dropout is None else self.dropout,
         )
 
     def part(self, num_layers: int) -> NetworkConfig:

@@ -40,7 +40,10 @@ LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training,
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 
 # What differs between the tasks beside their data.
-TASK_SETTINGS: dict[Task, dict[str, Any]] = {"translate": {}, "summarize": {"no_repeat_ngram": 3}}
+TASK_SETTINGS: dict[Task, dict[str, Any]] = {
+    "translate": {},
+    "summarize": {"no_repeat_ngram": 3, "lexicon": 0},  # a summary's words are those of its source: they are copied
+}
 
 
 def configs(task: Task, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,7 +122,8 @@ def fit_seq2seq(
         lr=training.lr or LEARNING_RATES[network.cell],
     )
     sides = Sides.suited(splits.train, vocab or VocabConfig())
-    network = network.suited(training.minutes, sides.shared)
+    subwords = "subword" in (sides.source.kind, sides.target.kind)
+    network = network.suited(training.minutes, shared=sides.shared, subwords=subwords)
     if search.max_ratio is None:
         search = replace(search, max_ratio=_longest_ratio(Encoded.of(splits.train, sides, network.max_source)))
     run = Run(task, splits, sides, network, objective, search, training, init_from)

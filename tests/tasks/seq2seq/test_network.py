@@ -15,7 +15,7 @@ VOCAB, SEEN = 30, 24
 
 def make(cell: Cell = "mingru", copy: bool = True, lexicon: int = 2) -> Seq2SeqNetwork:
     torch.manual_seed(0)
-    config = Seq2SeqConfig(cell, hidden_size=8, encoder_layers=3, num_heads=2, copy=copy, lexicon=lexicon)
+    config = Seq2SeqConfig(cell, hidden_size=8, encoder_layers=3, num_heads=2, dropout=0.2, copy=copy, lexicon=lexicon)
     network = Seq2SeqNetwork(config, (VOCAB, SEEN), (VOCAB, SEEN), shared=copy)
     network.decoder.lexicon_ids.random_(SEEN)
     network.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
@@ -171,6 +171,17 @@ def test_dropout_is_for_training_only_and_smoothing_costs(network: Seq2SeqNetwor
     assert not torch.equal(nats(network, *batch()), nats(network, *batch()))
 
 
+def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
+    chars, subwords = (Seq2SeqConfig().suited(3.0, shared=True, subwords=each) for each in (False, True))
+    assert chars.hidden_size
+    assert chars.copy
+    assert chars.dropout is not None
+    assert subwords.dropout is not None
+    assert chars.dropout < subwords.dropout
+    given = Seq2SeqConfig(hidden_size=8, copy=False, dropout=0.0)
+    assert given.suited(30.0, shared=True, subwords=True) == given
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -185,4 +196,4 @@ def test_what_cannot_be_built_is_said(settings: dict[str, object], words: str) -
     with pytest.raises(UsageError, match=words):
         Seq2SeqConfig(**settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="share"):
-        Seq2SeqConfig(copy=True).suited(None, shared=False)
+        Seq2SeqConfig(copy=True).suited(None, shared=False, subwords=True)
