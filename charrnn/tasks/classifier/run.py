@@ -60,7 +60,7 @@ class Run:
         require_run(directory)
         path = directory / "training" / RUN
         values = model_directory.read_json(path)
-        if "objective" not in values:
+        if "linear" not in values:
             raise UsageError(f"{directory}: the run here trains no classifier")
         parts: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
         try:

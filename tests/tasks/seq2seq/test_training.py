@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -87,6 +87,21 @@ def test_a_directory_has_all_its_files_and_the_report_its_figures(trained: Path)
             shown = f"{100 * report[part][figure]:.2f} %"
             assert shown in text
             assert shown in card
+
+
+def test_what_is_left_open_suits_pairs_and_task(train: Train) -> None:
+    words = {"source_vocab": "subword", "target_vocab": "subword"}
+    chars, subwords = (train(f"{len(kinds)}", steps=1, dropout=None, **kinds).network.config for kinds in ({}, words))
+    assert cast(float, chars.dropout) < cast(float, subwords.dropout)
+    assert chars.lexicon > 0
+    assert train("summarizer", task="summarize", steps=1).network.config.lexicon == 0
+
+
+def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", report=Stop(3))
+    with pytest.raises(UsageError, match="trains no classifier"):
+        charrnn.resume_classifier(tmp_path / "parts")
 
 
 @pytest.mark.parametrize("from_writer", [False, True])
