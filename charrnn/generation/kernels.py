@@ -19,6 +19,9 @@ from charrnn.network.kernels import CONV_WIDTH, EPSILON, FAST, exp, float_of_bit
 PACK = 8  # inputs of a product taken at a time
 BLOCK = 64  # times read at once
 
+# With Python's error model every division could raise an error, which keeps its loop from being vectorized.
+QUICK = {"fastmath": FAST, "error_model": "numpy"}
+
 Floats = npt.NDArray[np.float32]
 Matrices = npt.NDArray[np.float32] | npt.NDArray[np.uint32]  # uint32: two rows of bfloat16 in one, see `Stepper`
 
@@ -76,7 +79,7 @@ def _product(x, w, y):
     """y (R, M) = x (R, N) w (N, M). Packed weights are for single rows: they are unpacked again for each."""
 
 
-@overload(_product, jit_options={"fastmath": FAST})
+@overload(_product, jit_options=QUICK)
 def _overload_product(x, w, y):
     if w.dtype == types.uint32:
 
@@ -93,18 +96,24 @@ def _overload_product(x, w, y):
         rows = x.shape[0]
         for j in range(0, x.shape[1], PACK):
             block = w[j : j + PACK]
-            for r in range(0, rows - 1, 2):
-                _add_two_rows(x[r], x[r + 1], j, block, y[r], y[r + 1])
-            if rows % 2:
-                _add_row(x[rows - 1], j, block, y[rows - 1])
+            fours = rows // 4 * 4
+            for r in range(0, fours, 4):
+                _add_four_rows(x, r, j, block, y)
+            for r in range(fours, rows):
+                _add_row(x[r], j, block, y[r])
 
     return plain
 
 
-@njit(fastmath=FAST)
+@njit(inline="always")
+def _eight(x, j):
+    return x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
+
+
+@njit(**QUICK)
 def _add_row_packed(x, j, w, y):
     """y (M,) += x[j : j + 8] w, w packed (4, M)."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
+    x0, x1, x2, x3, x4, x5, x6, x7 = _eight(x, j)
     for k in range(w.shape[1]):
         a, b, c, d = w[0, k], w[1, k], w[2, k], w[3, k]
         y[k] += (
@@ -119,10 +128,10 @@ def _add_row_packed(x, j, w, y):
         )
 
 
-@njit(fastmath=FAST)
+@njit(**QUICK)
 def _add_row(x, j, w, y):
     """y (M,) += x[j : j + 8] w (8, M)."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
+    x0, x1, x2, x3, x4, x5, x6, x7 = _eight(x, j)
     for k in range(w.shape[1]):
         y[k] += (
             x0 * w[0, k] + x1 * w[1, k] + x2 * w[2, k] + x3 * w[3, k]
@@ -130,18 +139,23 @@ def _add_row(x, j, w, y):
         )  # fmt: skip
 
 
-@njit(fastmath=FAST)
-def _add_two_rows(x, z, j, w, y, v):
-    """The same for two rows at once, x to y and z to v, so that each weight is loaded once for both."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[j], x[j + 1], x[j + 2], x[j + 3], x[j + 4], x[j + 5], x[j + 6], x[j + 7]
-    z0, z1, z2, z3, z4, z5, z6, z7 = z[j], z[j + 1], z[j + 2], z[j + 3], z[j + 4], z[j + 5], z[j + 6], z[j + 7]
+@njit(**QUICK)
+def _add_four_rows(x, r, j, w, y):
+    """The same for four rows at once, from r on: y (R, M) += x[:, j : j + 8] w, so that each weight is loaded once."""
+    a0, a1, a2, a3, a4, a5, a6, a7 = _eight(x[r], j)
+    b0, b1, b2, b3, b4, b5, b6, b7 = _eight(x[r + 1], j)
+    c0, c1, c2, c3, c4, c5, c6, c7 = _eight(x[r + 2], j)
+    d0, d1, d2, d3, d4, d5, d6, d7 = _eight(x[r + 3], j)
+    ya, yb, yc, yd = y[r], y[r + 1], y[r + 2], y[r + 3]
     for k in range(w.shape[1]):
         w0, w1, w2, w3, w4, w5, w6, w7 = w[0, k], w[1, k], w[2, k], w[3, k], w[4, k], w[5, k], w[6, k], w[7, k]
-        y[k] += x0 * w0 + x1 * w1 + x2 * w2 + x3 * w3 + x4 * w4 + x5 * w5 + x6 * w6 + x7 * w7
-        v[k] += z0 * w0 + z1 * w1 + z2 * w2 + z3 * w3 + z4 * w4 + z5 * w5 + z6 * w6 + z7 * w7
+        ya[k] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3 + a4 * w4 + a5 * w5 + a6 * w6 + a7 * w7
+        yb[k] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3 + b4 * w4 + b5 * w5 + b6 * w6 + b7 * w7
+        yc[k] += c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3 + c4 * w4 + c5 * w5 + c6 * w6 + c7 * w7
+        yd[k] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3 + d4 * w4 + d5 * w5 + d6 * w6 + d7 * w7
 
 
-@njit(fastmath=FAST)
+@njit(**QUICK)
 def _norm(x, weight, y):
     """RMS norm of a row x (D,) into y."""
     total = float32(0.0)
@@ -162,7 +176,7 @@ def advance(layers, x, lanes, state):
     """Put rows x (R, D) of so many lanes through the layers, in place; their `state` goes on with them."""
 
 
-@overload(advance, jit_options={"fastmath": FAST})
+@overload(advance, jit_options=QUICK)
 def _overload_advance(layers, x, lanes, state):
     return {
         MinGRUWeights: _advance_mingru,
@@ -288,12 +302,12 @@ def _advance_elman(layers, x, lanes, state):
         hidden[layer] = h[:, :width]
 
 
-@njit(inline="always", fastmath=FAST)
+@njit(inline="always", **QUICK)
 def _tanh(x):
     return float32(2.0) * sigmoid(float32(2.0) * x) - float32(1.0)
 
 
-@njit(fastmath=FAST)
+@njit(**QUICK)
 def _logits(weights, x, logits):
     """Rows x (R, D), after the layers, to logits (R, O). Changes x."""
     for r in range(x.shape[0]):
@@ -305,13 +319,13 @@ def _logits(weights, x, logits):
             logits[r, k] += weights.head_bias[k]
 
 
-@njit(fastmath=FAST)
+@njit(**QUICK)
 def _embed(weights, entry, row):
     """An entry's embedding into a row; entries that training never saw share the last one."""
     row[: weights.embedding.shape[1]] = weights.embedding[min(entry, weights.embedding.shape[0] - 1)]
 
 
-@njit(fastmath=FAST)
+@njit(**QUICK)
 def _nats(logits, entry):
     """Negative log-likelihood of an entry under a softmax over logits (O,)."""
     greatest = logits[0]
@@ -323,7 +337,7 @@ def _nats(logits, entry):
     return np.log(total) + greatest - logits[entry]
 
 
-@njit(fastmath=FAST)
+@njit(**QUICK)
 def probabilities(logits, recent, filters, allowed, probs):
     """The distribution to draw from, into `probs` (O,), not divided by its sum: see `charrnn.generation.sampling`."""
     temperature, top_k, top_p, min_p, penalty = filters[0], filters[1], filters[2], filters[3], filters[4]
@@ -384,7 +398,7 @@ def draw(probs, uniform):
     return entry
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@njit(nogil=True, cache=True, **QUICK)
 def write(weights, state, logits, recent, filters, allowed, uniforms, ids, nats):
     """Draw entries for B lanes and read each: logits (B, O), of the entries to come, and `state` go on in place.
 
@@ -408,7 +422,7 @@ def write(weights, state, logits, recent, filters, allowed, uniforms, ids, nats)
         _logits(weights, x, logits)
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@njit(nogil=True, cache=True, **QUICK)
 def read(weights, state, logits, ids, nats):
     """Read ids (T,) in one lane, many times at once: logits (1, O) and `state` go on in place.
 

@@ -18,6 +18,7 @@ the lexicon for each of the source.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -26,6 +27,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from charrnn.errors import UsageError
 from charrnn.network.cells import LayerState, MinGRU, RecurrentLayer, SharedDropout, product_dtype
@@ -170,7 +172,10 @@ class Attention(nn.Module):
         query = self.query(norm(x, self.norm, product_dtype(x.device)))
         query = beside(query, len(keys))
         heads = query.view(*query.shape[:2], self.num_heads, -1).transpose(1, 2)  # (B, H, T·K, D / H)
-        context = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask)
+        # For texts this short torch's fused kernel for CPUs takes far longer backwards than products one by one.
+        slow = heads.requires_grad and heads.device.type == "cpu"
+        with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
+            context = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask)
         context = apart(context.transpose(1, 2).flatten(2), len(x))
         return masked_add(x, self.out(context), self.dropout.mask(x))
 
