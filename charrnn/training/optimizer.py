@@ -111,7 +111,7 @@ class Rotation:
         if self.basis is None:
             self.covariance.copy_(gradient.T @ gradient)
             known = self.covariance if self.covariance.isfinite().all() else torch.zeros_like(self.covariance)
-            self.basis = torch.linalg.eigh(known)[1]
+            self.basis = torch.linalg.eigh(known)[1].contiguous()  # as a restored one is: products then round alike
         else:
             self.covariance.mul_(COVARIANCE_DECAY).addmm_(gradient.T, gradient, alpha=1 - COVARIANCE_DECAY)
         self.turned.grad = gradient @ self.basis
@@ -128,6 +128,6 @@ class Rotation:
         old = cast(Tensor, self.basis)
         product = self.covariance @ old
         order = (old * product).sum(0).argsort(descending=True)
-        self.basis = torch.linalg.qr(product[:, order])[0]
+        self.basis = torch.linalg.qr(product[:, order])[0].contiguous()
         moments["exp_avg"].copy_(moments["exp_avg"] @ (old.T @ self.basis))
         moments["exp_avg_sq"].copy_(moments["exp_avg_sq"][:, order])
