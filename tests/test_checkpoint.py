@@ -218,7 +218,7 @@ def test_a_configuration_that_makes_no_sense_is_damage(
         {"hidden_size": 10**7},
         {"num_layers": 1},
         {"num_layers": 3},
-        {"cell": "lstm"},
+        {"cell": "gru"},
         {"tie_weights": True},
     ],
     ids=str,

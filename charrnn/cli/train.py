@@ -19,7 +19,7 @@ SETTINGS = ("minutes", "steps", "epochs", "vocab", "vocab_size", "cell", "size",
 @click.option("--epochs", type=float, help="Or: passes over the text.")
 @click.option("--vocab", type=click.Choice(["char", "byte", "subword"]), help="What the network reads (default char).")
 @click.option("--vocab-size", type=int, help="Most entries of the vocabulary (char 4096, subword 2048).")
-@click.option("--cell", type=click.Choice(["mingru", "lstm", "gru", "elman"]), help="Recurrent cell (default mingru).")
+@click.option("--cell", type=click.Choice(["lstm", "mingru", "gru", "elman"]), help="Recurrent cell (default lstm).")
 @click.option(
     "--size",
     type=click.Choice(["tiny", "small", "base", "large"]),

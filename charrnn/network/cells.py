@@ -9,6 +9,8 @@ Shapes: T time, B batch, D width of the layer.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -106,8 +108,23 @@ class LSTM(RecurrentLayer):
 
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         h, c = state
-        outputs, (h, c) = self.lstm(x, (h[None], c[None]))
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not _cpu_has_bf16_lstm():
+            with torch.autocast("cpu", enabled=False):
+                outputs, (h, c) = self.lstm(x.float(), (h[None], c[None]))
+        else:
+            outputs, (h, c) = self.lstm(x, (h[None], c[None]))
         return self.dropout(outputs), (h[0].float(), c[0].float())
+
+
+@cache
+def _cpu_has_bf16_lstm() -> bool:
+    """Whether torch can run an LSTM in bf16 on this CPU; it has no way of its own around a lack of AVX-512."""
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
+    except RuntimeError:
+        return False
+    return True
 
 
 class MinGRU(RecurrentLayer):

@@ -28,7 +28,7 @@ class NetworkConfig:
     A `size` of None is small; training chooses one that suits its budget.
     """
 
-    cell: Cell = "mingru"
+    cell: Cell = "lstm"
     size: Size | None = None
     hidden_size: int | None = None
     num_layers: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -31,14 +30,14 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: Precision, device: torch.device) -> Precision:
-    """`auto`: bf16 where it is fast. On a CPU a matrix product is timed both ways, in 50 ms or so."""
+    """`auto`: bf16 where it is fast. On a CPU a matrix product is timed both ways, in 0.1 s or so."""
     if name != "auto":
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type == "cpu":
-        seconds = _product_seconds()
-        return "bf16" if 1.3 * seconds[torch.bfloat16] < seconds[torch.float32] else "fp32"
+        rates = cpu_rates()
+        return "bf16" if rates["bf16"] > 1.3 * rates["fp32"] else "fp32"
     return "fp32"
 
 
@@ -69,13 +68,16 @@ def compiled(module: nn.Module, device: torch.device) -> Callable[..., Any]:
     return torch.compile(module)
 
 
-def _product_seconds() -> dict[torch.dtype, float]:
-    """The least time of a matrix product on the CPU. The types take turns, so that other work there slows both."""
-    times: dict[torch.dtype, float] = {}
-    for _ in range(12):
-        for dtype in (torch.bfloat16, torch.float32):
-            a, b = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+def cpu_rates() -> dict[str, float]:
+    """FLOP/s of matrix products on the CPU, by precision. They take turns, so that other work there slows both."""
+    rates = {"bf16": 0.0, "fp32": 0.0}
+    for rows in (*[64] * 3, *[1024] * 12):
+        for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+            if rows == 1024 and rates[precision] < max(rates.values()) / 8:
+                continue  # a CPU without bf16 would take half a second for one
+            a, b = torch.ones(rows, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
             begin = time.perf_counter()
             a @ b
-            times[dtype] = min(times.get(dtype, math.inf), time.perf_counter() - begin)
-    return times
+            rate = 2 * a.numel() * b.shape[1] / (time.perf_counter() - begin)
+            rates[precision] = max(rates[precision], rate)
+    return rates

@@ -105,7 +105,7 @@ WRONG_CALLS: list[tuple[str, int, str]] = [
     ("train text.txt -o model --resume", 2, "another"),
     ("train text.txt -o new --init-from missing", 2, "missing"),
     ("train text.txt -o new --init-from foreign", 2, "foreign"),
-    ("train text.txt -o new --init-from model --cell lstm", 2, "cell"),
+    ("train text.txt -o new --init-from model --cell gru", 2, "cell"),
     ("train text.txt -o new --set hidden_size=5000000", 1, "out of memory"),
     ("generate missing", 2, "missing"),
     ("generate foreign", 2, "foreign"),

@@ -159,7 +159,7 @@ def test_a_reader_that_leaves_ends_it_quietly(trained: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"hidden_size": 32}, {"num_layers": 2}, {"num_layers": 0}, {"cell": "lstm"}, {"hidden_size": "wide"}],
+    [{"hidden_size": 32}, {"num_layers": 2}, {"num_layers": 0}, {"cell": "gru"}, {"hidden_size": "wide"}],
     ids=str,
 )
 def test_weights_that_do_not_fit_the_network_are_one_line(change: dict[str, Any], cli: Cli, model: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from charrnn.errors import UsageError
-from charrnn.network.device import autocast, choose_device, choose_precision, compiled, to_device
+from charrnn.network.device import autocast, choose_device, choose_precision, compiled, cpu_rates, to_device
 
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "", "cpu-2"])
@@ -23,6 +23,14 @@ def test_a_precision_asked_for_is_taken() -> None:
     assert choose_precision("bf16", cpu) == "bf16"
     assert choose_precision("fp32", cpu) == "fp32"
     assert choose_precision("auto", cpu) in ("bf16", "fp32")
+
+
+def test_the_precision_chosen_is_not_the_slower_one() -> None:
+    rates = cpu_rates()
+    assert min(rates.values()) > 0
+    slower = min(rates, key=lambda precision: rates[precision])
+    if max(rates.values()) > 2 * rates[slower]:
+        assert choose_precision("auto", torch.device("cpu")) != slower
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])

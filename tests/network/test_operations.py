@@ -157,7 +157,7 @@ def test_memory_layout_does_not_matter(name: str) -> None:
         for label, value in arguments.items()
     }
     assert any(not value.is_contiguous() for value in inputs_of(strided).values())
-    assert_close(call(name, strided), call(name, arguments), rtol=0, atol=0)
+    assert_close(call(name, strided), call(name, arguments), rtol=1e-5, atol=1e-6)
 
 
 @every_operation

@@ -156,7 +156,7 @@ def test_the_kind_of_vocabulary_is_that_of_the_model(kind: str, train: Train, tm
 
 @pytest.mark.parametrize(
     "settings",
-    [{"cell": "lstm"}, {"hidden_size": 24}, {"num_layers": 3}, {"tie_weights": True}, {"size": "tiny"}],
+    [{"cell": "gru"}, {"hidden_size": 24}, {"num_layers": 3}, {"tie_weights": True}, {"size": "tiny"}],
     ids=str,
 )
 def test_a_network_of_another_shape_is_refused(settings: dict[str, Any], train: Train, tmp_path: Path) -> None:

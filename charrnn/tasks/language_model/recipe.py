@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from charrnn.network.config import Cell, NetworkConfig, Size
+from charrnn.network.config import Cell, NetworkConfig
 from charrnn.training.config import WEIGHT_DECAY, TrainingConfig
 
 DEFAULT_MINUTES = 3.0
@@ -17,7 +17,7 @@ DEFAULT_MINUTES = 3.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """A `mingru` network of so many layers and units, trained in steps of `batch_size` × `bptt_len` tokens."""
+    """A network of so many layers and units, trained in steps of `batch_size` × `bptt_len` tokens."""
 
     hidden_size: int
     num_layers: int
@@ -27,6 +27,16 @@ class Recipe:
 
 
 RECIPES = (  # each for less than so many minutes
+    (0.06, Recipe(64, 1, batch_size=64, bptt_len=8, lr=20e-3)),
+    (0.2, Recipe(128, 1, batch_size=64, bptt_len=16, lr=15e-3)),
+    (0.6, Recipe(128, 1, batch_size=64, bptt_len=32, lr=15e-3)),
+    (2.0, Recipe(128, 2, batch_size=64, bptt_len=32, lr=12e-3)),
+    (5.0, Recipe(192, 2, batch_size=32, bptt_len=64, lr=8e-3)),
+    (10.0, Recipe(256, 2, batch_size=32, bptt_len=64, lr=6e-3)),
+    (20.0, Recipe(384, 2, batch_size=32, bptt_len=64, lr=6e-3)),
+    (math.inf, Recipe(512, 2, batch_size=32, bptt_len=64, lr=6e-3)),
+)
+RECIPES_OF_MINGRU = (
     (0.2, Recipe(64, 2, batch_size=128, bptt_len=8, lr=18e-3)),
     (0.7, Recipe(96, 3, batch_size=128, bptt_len=16, lr=12e-3)),
     (2.0, Recipe(128, 4, batch_size=64, bptt_len=32, lr=12e-3)),
@@ -34,27 +44,24 @@ RECIPES = (  # each for less than so many minutes
     (60.0, Recipe(192, 6, batch_size=32, bptt_len=64, lr=6e-3)),
     (math.inf, Recipe(256, 6, batch_size=32, bptt_len=64, lr=6e-3)),
 )
-SIZES_OF_CLASSICS: tuple[tuple[float, Size], ...] = ((0.5, "tiny"), (8.0, "small"), (math.inf, "base"))
+LR_SHARES: dict[Cell, float] = {"mingru": 1, "lstm": 1, "gru": 2 / 3, "elman": 1 / 6}
 MOST_FORGOTTEN = 0.015  # of the weights in a step
-LEARNING_RATES: dict[Cell, float] = {"mingru": 6e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # of sizes asked for
 
 
 def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkConfig, TrainingConfig]:
     """The same settings, with what they leave open chosen for their minutes (none: as for the default budget)."""
     minutes = DEFAULT_MINUTES if training.minutes is None else training.minutes
-    recipe = next(recipe for limit, recipe in RECIPES if minutes < limit)
-    lr = LEARNING_RATES[network.cell]
-    if network.cell != "mingru":
-        size = network.size or next(size for limit, size in SIZES_OF_CLASSICS if minutes < limit)
-        network, recipe = replace(network, size=size), RECIPES[-1][1]
-    elif network.size is None and network.hidden_size is None and network.num_layers is None:
+    recipes = RECIPES_OF_MINGRU if network.cell == "mingru" else RECIPES
+    recipe = next(recipe for limit, recipe in recipes if minutes < limit)
+    lr = recipes[-1][1].lr
+    if network.size is None and network.hidden_size is None and network.num_layers is None:
         network = replace(network, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
         lr = recipe.lr
     training = replace(
         training,
         batch_size=training.batch_size or recipe.batch_size,
         bptt_len=training.bptt_len or recipe.bptt_len,
-        lr=training.lr or lr,
+        lr=training.lr or lr * LR_SHARES[network.cell],
     )
     return replace(network, hidden_size=network.width, num_layers=network.depth), training
 

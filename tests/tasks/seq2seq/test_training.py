@@ -51,7 +51,7 @@ def figures_of(directory: Path) -> dict[str, Any]:
 def writer(tmp_path: Path) -> LanguageModel:
     text = tmp_path / "text.txt"
     text.write_text("ABC CAB BÉ AAB\n" * 200, encoding="utf-8")
-    tiny = {"hidden_size": 16, "num_layers": 2, "steps": 5, "device": "cpu", "precision": "fp32"}
+    tiny = {"cell": "mingru", "hidden_size": 16, "num_layers": 2, "steps": 5, "device": "cpu", "precision": "fp32"}
     return charrnn.train(text, output=tmp_path / "writer", **tiny)
 
 
