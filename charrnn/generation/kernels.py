@@ -84,16 +84,19 @@ def _overload_product(x, w, y):
     if w.dtype == types.uint32:
 
         def packed(x, w, y):
-            y[:, : w.shape[1]] = float32(0.0)
             for r in range(x.shape[0]):
+                for k in range(w.shape[1]):
+                    y[r, k] = float32(0.0)
                 for j in range(0, x.shape[1], PACK):
                     _add_row_packed(x[r], j, w[j // 2 : (j + PACK) // 2], y[r])
 
         return packed
 
     def plain(x, w, y):
-        y[:, : w.shape[1]] = float32(0.0)
         rows = x.shape[0]
+        for r in range(rows):
+            for k in range(w.shape[1]):
+                y[r, k] = float32(0.0)
         for j in range(0, x.shape[1], PACK):
             block = w[j : j + PACK]
             fours = rows // 4 * 4
@@ -172,6 +175,14 @@ def _padded(rows, width):
     return np.zeros((rows, (width + PACK - 1) // PACK * PACK), np.float32)
 
 
+@njit
+def _copy(rows, target):
+    """Rows (R, N) into the first ones of `target`. Loops are compiled far sooner than assignments to slices."""
+    for r in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            target[r, j] = rows[r, j]
+
+
 def advance(layers, x, lanes, state):
     """Put rows x (R, D) of so many lanes through the layers, in place; their `state` goes on with them."""
 
@@ -197,14 +208,14 @@ def _advance_mingru(layers, x, lanes, state):
     for layer in range(depth):
         conv, bias = layers.conv[layer], layers.gates_bias[layer]
         for k in range(CONV_WIDTH - 1):
-            normed[k * lanes : (k + 1) * lanes] = tails[layer, k]
+            _copy(tails[layer, k], normed[k * lanes :])
         for r in range(rows):
             _norm(x[r], layers.norm[layer], normed[r + (CONV_WIDTH - 1) * lanes])
             first, second, third, now = normed[r], normed[r + lanes], normed[r + 2 * lanes], normed[r + 3 * lanes]
             for j in range(width):
                 u[r, j] = first[j] * conv[0, j] + second[j] * conv[1, j] + third[j] * conv[2, j] + now[j] * conv[3, j]
         for k in range(CONV_WIDTH - 1):
-            tails[layer, k] = normed[rows + k * lanes : rows + (k + 1) * lanes]
+            _copy(normed[rows + k * lanes : rows + (k + 1) * lanes], tails[layer, k])
         _product(u, layers.gates[layer], gates)
         for r in range(rows):
             h, row = hidden[layer, r % lanes], gates[r]
@@ -236,7 +247,7 @@ def _advance_lstm(layers, x, lanes, state):
     pre, recurrent = np.empty((rows, 4 * width), np.float32), np.empty((lanes, 4 * width), np.float32)
     for layer in range(depth):
         bias = layers.bias[layer]
-        h[:, :width] = hidden[layer]
+        _copy(hidden[layer], h)
         _product(x, layers.inputs[layer], pre)
         for start in range(0, rows, lanes):
             _product(h, layers.recurrent[layer], recurrent)
@@ -250,7 +261,7 @@ def _advance_lstm(layers, x, lanes, state):
                     c[j] = f * c[j] + i * _tanh(g)
                     h[b, j] = o * _tanh(c[j])
                     x[start + b, j] = h[b, j]
-        hidden[layer] = h[:, :width]
+        _copy(h[:, :width], hidden[layer])
 
 
 def _advance_gru(layers, x, lanes, state):
@@ -261,7 +272,7 @@ def _advance_gru(layers, x, lanes, state):
     pre, recurrent = np.empty((rows, 3 * width), np.float32), np.empty((lanes, 3 * width), np.float32)
     for layer in range(depth):
         bias, back_bias = layers.bias[layer], layers.recurrent_bias[layer]
-        h[:, :width] = hidden[layer]
+        _copy(hidden[layer], h)
         _product(x, layers.inputs[layer], pre)
         for start in range(0, rows, lanes):
             _product(h, layers.recurrent[layer], recurrent)
@@ -274,7 +285,7 @@ def _advance_gru(layers, x, lanes, state):
                     n = _tanh(row[2 * width + j] + bias[2 * width + j] + r * again)
                     h[b, j] = n + z * (h[b, j] - n)
                     x[start + b, j] = h[b, j]
-        hidden[layer] = h[:, :width]
+        _copy(h[:, :width], hidden[layer])
 
 
 def _advance_elman(layers, x, lanes, state):
@@ -285,7 +296,7 @@ def _advance_elman(layers, x, lanes, state):
     pre, recurrent = np.empty((rows, width), np.float32), np.empty((lanes, width), np.float32)
     for layer in range(depth):
         bias = layers.bias[layer]
-        h[:, :width] = hidden[layer]
+        _copy(hidden[layer], h)
         _product(x, layers.inputs[layer], pre)
         for start in range(0, rows, lanes):
             _product(h, layers.recurrent[layer], recurrent)
@@ -299,7 +310,7 @@ def _advance_elman(layers, x, lanes, state):
                     else:
                         h[b, j] = max(value, float32(0.0))
                     x[start + b, j] = h[b, j]
-        hidden[layer] = h[:, :width]
+        _copy(h[:, :width], hidden[layer])
 
 
 @njit(inline="always", **QUICK)
@@ -322,7 +333,9 @@ def _logits(weights, x, logits):
 @njit(**QUICK)
 def _embed(weights, entry, row):
     """An entry's embedding into a row; entries that training never saw share the last one."""
-    row[: weights.embedding.shape[1]] = weights.embedding[min(entry, weights.embedding.shape[0] - 1)]
+    vector = weights.embedding[min(entry, weights.embedding.shape[0] - 1)]
+    for j in range(vector.shape[0]):
+        row[j] = vector[j]
 
 
 @njit(**QUICK)
@@ -335,6 +348,33 @@ def _nats(logits, entry):
     for k in range(logits.shape[0]):
         total += exp(logits[k] - greatest)
     return np.log(total) + greatest - logits[entry]
+
+
+@njit(**QUICK)
+def _threshold(values, counted, least):
+    """The greatest number for which the values (O,) not below it are `least` in all, counted or summed.
+
+    Bisection of all floats, in their order as numbers of 32 bits: no sorting, which takes seconds to compile.
+    """
+    low, high = int64(0x007FFFFF), int64(0xFF800000)  # −∞, ∞
+    while low < high:
+        middle = (low + high + 1) >> 1
+        limit = _float_of_rank(middle)
+        total = float64(0.0)
+        for k in range(values.shape[0]):
+            if values[k] >= limit:
+                total += float64(1.0) if counted else float64(values[k])
+        if total >= least:
+            low = middle
+        else:
+            high = middle - 1
+    return _float_of_rank(low)
+
+
+@njit(**QUICK)
+def _float_of_rank(rank):
+    """Larger floats have larger ranks: the bits of positive ones behind the inverted bits of negative ones."""
+    return float_of_bits(uint32(rank ^ 0x80000000 if rank >= 0x80000000 else ~rank))
 
 
 @njit(**QUICK)
@@ -355,12 +395,12 @@ def probabilities(logits, recent, filters, allowed, probs):
             best = k
     greatest = probs[best]
     if temperature == 0.0:
-        probs[:] = float32(0.0)
-        probs[best] = float32(1.0)
+        for k in range(probs.shape[0]):
+            probs[k] = float32(1.0) if k == best else float32(0.0)
         return
     smallest = float32(-np.inf)
     if 0 < top_k < probs.shape[0]:
-        smallest = -np.partition(-probs, int64(top_k) - 1)[int64(top_k) - 1]
+        smallest = _threshold(probs, True, top_k)
     # A tiny temperature must not overflow, and float32 has no tinier one.
     divisor = float32(min(max(temperature, 1e-38), 1e38))
     for k in range(probs.shape[0]):
@@ -370,15 +410,19 @@ def probabilities(logits, recent, filters, allowed, probs):
         total = float64(0.0)
         for k in range(probs.shape[0]):
             total += probs[k]
+        limit = min(_threshold(probs, False, top_p * total), float32(1.0))  # the likeliest has 1
         before = float64(0.0)
-        for k in np.argsort(-probs, kind="mergesort"):
-            share = probs[k]
-            if before >= top_p * total and before > 0.0:
+        for k in range(probs.shape[0]):
+            if probs[k] > limit:
+                before += probs[k]
+        for k in range(probs.shape[0]):
+            if probs[k] == limit and (before < top_p * total or before == 0.0):
+                before += probs[k]
+            elif probs[k] <= limit:
                 probs[k] = float32(0.0)
-            before += share
     if min_p > 0.0:
         for k in range(probs.shape[0]):
-            if probs[k] < float32(min_p):  # the likeliest has 1
+            if probs[k] < float32(min_p):
                 probs[k] = float32(0.0)
 
 
@@ -443,4 +487,4 @@ def read(weights, state, logits, ids, nats):
         for t in range(count):
             entry = min(ids[start + t], logits.shape[1] - 1)
             nats[start + t] = _nats(logits[0] if t == 0 else every[t - 1], entry)
-        logits[0] = every[count - 1]
+        _copy(every[count - 1 :], logits)

@@ -33,7 +33,6 @@ RECIPES = (  # each for less than so many minutes
     (2.0, Recipe(128, 2, batch_size=64, bptt_len=32, lr=12e-3)),
     (5.0, Recipe(192, 2, batch_size=32, bptt_len=64, lr=8e-3)),
     (10.0, Recipe(256, 2, batch_size=32, bptt_len=64, lr=6e-3)),
-    (20.0, Recipe(384, 2, batch_size=32, bptt_len=64, lr=6e-3)),
     (math.inf, Recipe(512, 2, batch_size=32, bptt_len=64, lr=6e-3)),
 )
 RECIPES_OF_MINGRU = (
