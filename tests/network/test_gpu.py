@@ -64,7 +64,7 @@ def close(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: float) 
 def test_the_operations_for_a_gpu_make_the_same_network(
     precision: str, tolerance: float, ids: Tensor, make_network: MakeNetwork, request: pytest.FixtureRequest
 ) -> None:
-    network = make_network(NetworkConfig(hidden_size=20, num_layers=2))
+    network = make_network(NetworkConfig(cell="mingru", hidden_size=20, num_layers=2))
     expected = results(network, ids, precision)
     request.getfixturevalue("as_on_a_gpu")
     close(results(network, ids, precision), expected, tolerance)
@@ -74,7 +74,7 @@ def test_the_operations_for_a_gpu_make_the_same_network(
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_torch_can_compile_the_network_as_one_graph(precision: str, ids: Tensor, make_network: MakeNetwork) -> None:
-    network = make_network(NetworkConfig(hidden_size=20, num_layers=2))
+    network = make_network(NetworkConfig(cell="mingru", hidden_size=20, num_layers=2))
     names = [name for name, _ in network.named_parameters()]
     call = torch.compile(network, backend="aot_eager", fullgraph=True)
     close(results(network, ids, precision, call), results(network, ids, precision), 1e-5)
@@ -127,5 +127,5 @@ def test_parts_with_carried_state_are_the_whole_on_a_gpu(network: Network, ids: 
 
 @pytest.mark.gpu
 def test_a_network_compiled_for_a_gpu_is_the_network(ids: Tensor, gpu: torch.device, make_network: MakeNetwork) -> None:
-    network = make_network(NetworkConfig(hidden_size=20, num_layers=2)).to(gpu)
+    network = make_network(NetworkConfig(cell="mingru", hidden_size=20, num_layers=2)).to(gpu)
     close(results(network, ids, call=compiled(network, gpu)), results(network, ids), 1e-3)
