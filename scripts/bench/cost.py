@@ -38,7 +38,7 @@ def main() -> None:
     for name, (default, values) in FACTORS.items():
         help = f"where it is varied; where it is not, it is {default}"
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, nargs="+", default=values, help=help)
-    parser.add_argument("--cell", default="mingru")
+    parser.add_argument("--cell", default="lstm")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--markdown", action="store_true", help="print tables, too, at the end")

@@ -1,6 +1,6 @@
 """How fast text is written, next to the memory that its weights are read from, plain torch, and nanoGPT.
 
-    scripts/bench/generate.py [--size small base] [--cell mingru] [--streams 1 64] [--nanogpt CHECKOUT]
+    scripts/bench/generate.py [--size small base] [--cell lstm] [--streams 1 64] [--nanogpt CHECKOUT]
     scripts/bench/generate.py --model MODEL --text FILE
 
 The first form measures networks with random weights; all that is compared is run in turn, each figure is the median
@@ -49,7 +49,7 @@ READS = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs="+", default=["small", "base"])
-    parser.add_argument("--cell", nargs="+", default=["mingru"])
+    parser.add_argument("--cell", nargs="+", default=["lstm"])
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--chars", type=int, default=2000, help="characters in all that a repeat writes (torch: 1/20)")
     parser.add_argument("--repeats", type=int, default=9)

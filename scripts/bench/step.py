@@ -1,6 +1,6 @@
 """How much of the machine's matrix-product rate a training step reaches.
 
-    scripts/bench/step.py [--size small] [--cell mingru] [--batch-size 32] [--bptt-len 64] [--precision bf16]
+    scripts/bench/step.py [--size small] [--cell lstm] [--batch-size 32] [--bptt-len 64] [--precision bf16]
 
 A step is forward, backward, clipping and the optimizer; model FLOPs are 6 a weight and token (forward and backward,
 the embedding left out). The rate is that of a product of two 2048 × 2048 matrices, measured in turn with the steps.
@@ -25,7 +25,7 @@ from charrnn.training.optimizer import Optimizer
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cell", default="mingru")
+    parser.add_argument("--cell", default="lstm")
     parser.add_argument("--size", nargs="+", default=["small"])
     parser.add_argument("--batch-size", type=int, nargs="+", default=[32])
     parser.add_argument("--bptt-len", type=int, nargs="+", default=[64])
