@@ -95,6 +95,19 @@ def test_a_state_is_float32_and_going_on_from_it_is_reading_on(precision: str, n
     assert_close(state, final, **bound)
 
 
+def test_a_cpu_without_a_bf16_lstm_computes_it_in_float32(
+    make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.network.cells._cpu_has_bf16_lstm", lambda: False)
+    layer = make_network(NetworkConfig(cell="lstm", hidden_size=20, num_layers=1)).layers[0]
+    x = torch.randn(T, B, 20)
+    with torch.no_grad():
+        expected, _ = layer(x, layer.initial_state(B))
+        with autocast(CPU, "bf16"):
+            outputs, _ = layer(x, layer.initial_state(B))
+    assert_close(outputs, expected, rtol=0, atol=0)
+
+
 # On a GPU
 
 

@@ -156,9 +156,9 @@ def test_validating_more_often_does_not_change_what_is_learned(train: Train, tmp
 
 
 def test_a_run_of_some_minutes_is_the_run_of_as_many_steps(train: Train, tmp_path: Path) -> None:
-    train("timed", minutes=0.01, cell="mingru", size="tiny", lr=0.01)
+    train("timed", minutes=0.01, size="tiny", lr=0.01)
     steps = json.loads((tmp_path / "timed" / "config.json").read_text())["training"]["total_steps"]
-    train("counted", steps=steps, cell="mingru", size="tiny", lr=0.01)
+    train("counted", steps=steps, size="tiny", lr=0.01)
     assert_same_run(tmp_path / "timed", tmp_path / "counted")
 
 

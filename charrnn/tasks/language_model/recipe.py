@@ -26,7 +26,7 @@ class Recipe:
     lr: float
 
 
-RECIPES = (  # each for less than so many minutes
+RECIPES = (  # of all cells but mingru, each for less than so many minutes
     (0.06, Recipe(64, 1, batch_size=64, bptt_len=8, lr=20e-3)),
     (0.2, Recipe(128, 1, batch_size=64, bptt_len=16, lr=15e-3)),
     (0.6, Recipe(128, 1, batch_size=64, bptt_len=32, lr=15e-3)),
@@ -43,7 +43,7 @@ RECIPES_OF_MINGRU = (
     (60.0, Recipe(192, 6, batch_size=32, bptt_len=64, lr=6e-3)),
     (math.inf, Recipe(256, 6, batch_size=32, bptt_len=64, lr=6e-3)),
 )
-LR_SHARES: dict[Cell, float] = {"mingru": 1, "lstm": 1, "gru": 2 / 3, "elman": 1 / 6}
+LR_SHARES: dict[Cell, float] = {"mingru": 1, "lstm": 1, "gru": 2 / 3, "elman": 1 / 6}  # of a recipe's
 MOST_FORGOTTEN = 0.015  # of the weights in a step
 
 
