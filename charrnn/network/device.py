@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.errors import UsageError
+from charrnn.network.memory import keep_freed_memory
 
 Precision = Literal["auto", "bf16", "fp32"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto`: cuda where there is one, then mps, then cpu. Raises UsageError for what this machine lacks."""
+    """`auto`: cuda where there is one, then mps, then cpu. Raises UsageError for what this machine lacks.
+
+    From now on the process keeps what memory it frees, for the next step."""
+    keep_freed_memory()
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

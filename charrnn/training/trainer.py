@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from charrnn.checkpoint import load_tensors, save_tensors
 from charrnn.errors import CharrnnError
+from charrnn.network.memory import give_memory_back
 from charrnn.training.config import WEIGHT_DECAY, TrainingConfig, lr_factor
 from charrnn.training.metrics import MetricsLog
 from charrnn.training.optimizer import Optimizer
@@ -218,6 +219,7 @@ class Trainer:
                         raise KeyboardInterrupt
         finally:
             self.report.close()
+            give_memory_back()
         if progress.stopped_early:
             self.report.note(
                 f"stopped early at step {progress.step:,}: no better validation since step {progress.best_step:,}"

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from charrnn.network.config import NetworkConfig
-from charrnn.network.device import autocast, choose_precision
+from charrnn.network.device import autocast, choose_device, choose_precision
 from charrnn.network.model import Network, detach
 from charrnn.settings import from_mapping
 from charrnn.training.optimizer import Optimizer
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
-    precision = choose_precision(arguments.precision, torch.device("cpu"))
+    precision = choose_precision(arguments.precision, choose_device("cpu"))
     for size in arguments.size:
         for batch_size in arguments.batch_size:
             for length in arguments.bptt_len:
