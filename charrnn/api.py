@@ -98,6 +98,7 @@ def train_classifier(
     val: str | Path | None = None,
     test: str | Path | None = None,
     model: str | Path | None = None,
+    unlabelled: str | Path | None = None,
     encoding: str = "utf-8",
     report: Report | None = None,
     **settings: Any,
@@ -106,7 +107,8 @@ def train_classifier(
 
     `train`, `val` and `test` are files (CSV, TSV, JSON lines, or lines `__label__x text`), or folders of one file or
     one folder a label; without `val` a part of the training texts is split off. `model` is a language model to start
-    from. `settings` by name: `minutes=3`, `label_column="intent"`, `multi_label=True`, `balanced=True`, …
+    from, `unlabelled` any text, from which it learns what words mean. `settings` by name: `minutes=3`,
+    `label_column="intent"`, `multi_label=True`, `balanced=True`, …
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
     with the run saved: `resume_classifier(output)` goes on.
@@ -117,6 +119,7 @@ def train_classifier(
         val=None if val is None else str(val),
         test=None if test is None else str(test),
         model=model,
+        unlabelled=None if unlabelled is None else str(unlabelled),
         encoding=encoding,
         report=report,
         **classifier.configs(settings),

@@ -18,6 +18,7 @@ DATA_SETTINGS = ("text_column", "label_column", "label_separator")
 @click.option("--val", metavar="FILE", help="Labelled texts for validation (default: a tenth of TRAIN).")
 @click.option("--test", metavar="FILE", help="Labelled texts for the report.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="BASE", help="Start from this language model.")
+@click.option("--unlabelled", metavar="FILE", help="Any text, to learn from what words mean.")
 @click.option("--text-column", metavar="NAME", help="Column of the texts: its name, or its number from 1.")
 @click.option("--label-column", metavar="NAME", help="Column of the labels.")
 @click.option("--multi-label", is_flag=True, help="A text has any number of labels.")
@@ -40,6 +41,7 @@ def finetune_classifier(
     val: str | None,
     test: str | None,
     model: Path | None,
+    unlabelled: str | None,
     multi_label: bool,
     balanced: bool,
     encoding: str,
@@ -69,7 +71,8 @@ def finetune_classifier(
         require_matplotlib()
         if multi_label:
             raise UsageError("texts with several labels have no confusion matrix: leave --plot out")
-    given = [name for name, value in {"val": val, "test": test, "model": model}.items() if value is not None]
+    files = {"val": val, "test": test, "model": model, "unlabelled": unlabelled}
+    given = [name for name, value in files.items() if value is not None]
     if resume and (train or settings or given):
         names = [*(["TRAIN"] if train else []), *settings, *given]
         raise UsageError(f"--resume goes on with the texts and settings of the run: leave {', '.join(names)} out")
@@ -87,9 +90,7 @@ def finetune_classifier(
             api.resume_classifier(output, report=report)
         else:
             assert train is not None
-            api.train_classifier(
-                train, output, val=val, test=test, model=model, encoding=encoding, report=report, **settings
-            )
+            api.train_classifier(train, output, encoding=encoding, report=report, **files, **settings)
     except KeyboardInterrupt:
         if any((output / "training").rglob("state.safetensors")):
             click.echo(f"saved; go on with: finetune_classifier.py -o {output} --resume", err=True)

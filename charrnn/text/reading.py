@@ -58,6 +58,19 @@ class Text:
         for source in self.sources:
             yield from read_chunks(source, self.encoding)
 
+    def lines(self) -> Iterator[str]:
+        """The text line by line, without line ends."""
+        begun: list[str] = []  # of a line whose end has not come yet
+        for chunk in self.chunks():
+            first, *others = chunk.split("\n")
+            begun.append(first)
+            if others:
+                yield "".join(begun)
+                yield from others[:-1]
+                begun = others[-1:]
+        if last := "".join(begun):
+            yield last
+
     def slice(self, start: int, stop: int | None) -> Iterator[str]:
         """Chunks of the characters from `start` up to `stop` (None: to the end)."""
         position = 0

@@ -52,7 +52,7 @@ def charrnn(train: list[Example], arguments: argparse.Namespace) -> Predict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.jsonl"
         path.write_text("".join(json.dumps({"text": e.text, "label": e.labels[0]}) + "\n" for e in train))
-        model = train_classifier(path, Path(folder) / "model", **settings)
+        model = train_classifier(path, Path(folder) / "model", unlabelled=arguments.unlabelled, **settings)
     return lambda texts: [str(found.label) for found in model.classify(texts)]
 
 
@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--minutes", type=float, help="of charrnn (default: what it chooses)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of charrnn")
+    parser.add_argument("--unlabelled", metavar="FILE", help="any text, for charrnn to learn words from")
     parser.add_argument("--noise", action="store_true")
     arguments = parser.parse_args()
     if arguments.test and len(arguments.test) != len(arguments.data):

@@ -22,7 +22,7 @@ from charrnn.settings import from_mapping
 
 FACTORS = {
     "hidden_size": (128, [64, 128, 256, 512, 1024]),
-    "num_layers": (6, [1, 2, 4, 6, 8, 16]),
+    "num_layers": (2, [1, 2, 4, 8, 16]),
     "bptt_len": (64, [16, 32, 64, 128, 256, 512]),
     "batch_size": (32, [8, 16, 32, 64, 128, 256]),
     "vocab_size": (65, [65, 256, 1024, 4096, 16384]),

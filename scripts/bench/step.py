@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
-    precision = choose_precision(arguments.precision, choose_device("cpu"))
+    precision = choose_precision(arguments.precision, torch.device("cpu"))
     for size in arguments.size:
         for batch_size in arguments.batch_size:
             for length in arguments.bptt_len:
@@ -47,7 +47,7 @@ def measure(
     config: NetworkConfig, batch_size: int, length: int, vocab_size: int, precision: str, repeats: int
 ) -> dict[str, object]:
     """One row."""
-    device = torch.device("cpu")
+    device = choose_device("cpu")
     network = Network(config, vocab_size + 256, vocab_size)
     optimizer = Optimizer(network, betas=(0.9, 0.99), weight_decay=0.05)
     ids = torch.randint(0, vocab_size, (length + 1, batch_size))

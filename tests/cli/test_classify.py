@@ -237,11 +237,13 @@ def test_texts_come_from_standard_input_and_quiet_says_nothing(script: Cli, labe
         ("TRAIN -o new --label-separator ;", "multi_label"),
         ("TRAIN -o new --model missing", "missing"),
         ("TRAIN -o new --val missing.tsv", "missing.tsv"),
+        ("TRAIN -o new --unlabelled missing.txt", "missing.txt"),
         ("TRAIN -o MODEL", "already holds"),
         ("-o new --resume", "no run to resume"),
         ("TRAIN -o MODEL --resume", "leave TRAIN out"),
         ("-o MODEL --resume --steps 5", "leave steps out"),
         ("-o MODEL --resume --test x", "leave test out"),
+        ("-o MODEL --resume --unlabelled x", "leave unlabelled out"),
     ],
 )
 def test_a_wrong_call_of_the_script_is_one_line_and_writes_nothing(

@@ -366,6 +366,17 @@ def test_a_slice_is_that_of_the_whole_text(
 
 @laws
 @given(parts=some_parts, chunk_bytes=st.integers(1, 20))
+def test_lines_are_those_of_the_whole_text(
+    parts: list[str], chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk_bytes)
+    text = text_of(tmp_path, parts)
+    whole = "".join(text.chunks())
+    assert list(text.lines()) == whole.removesuffix("\n").split("\n") * bool(whole)
+
+
+@laws
+@given(parts=some_parts, chunk_bytes=st.integers(1, 20))
 def test_the_measure_is_of_the_whole_text(
     parts: list[str], chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from charrnn.settings import nearest
 from charrnn.tasks.classifier.data import Example, prepare
 from charrnn.tasks.classifier.model import THRESHOLD, Classifier
 from charrnn.tasks.classifier.training import configs, fit_classifier
+from charrnn.text.reading import find_text
 from charrnn.training.trainer import Report
 
 Array = npt.NDArray[Any]
@@ -39,16 +40,19 @@ class TextClassifier:
         epochs: float | None = None,
         balanced: bool = False,
         model: str | Path | None = None,
+        unlabelled: str | None = None,
         seed: int = 0,
         device: str = "auto",
         settings: dict[str, Any] | None = None,
     ) -> None:
-        """`model`: a language model to start from; `settings`: any others by name, as `train_classifier` takes them."""
+        """`model`: a language model to start from; `unlabelled`: a file of any text, to learn from what words mean;
+        `settings`: any others by name, as `train_classifier` takes them."""
         self.minutes = minutes
         self.steps = steps
         self.epochs = epochs
         self.balanced = balanced
         self.model = model
+        self.unlabelled = unlabelled
         self.seed = seed
         self.device = device
         self.settings = settings
@@ -83,8 +87,11 @@ class TextClassifier:
         own_settings = {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
         parts = configs((self.settings or {}) | own_settings | {"multi_label": multi_label})
         splits = prepare(examples, None, None, parts.pop("data"), self.seed, report.note)
+        lines = None if self.unlabelled is None else find_text([self.unlabelled]).lines()
         with tempfile.TemporaryDirectory() as folder:
-            self.model_ = fit_classifier(splits, Path(folder), model=self.model, report=report, **parts)
+            self.model_ = fit_classifier(
+                splits, Path(folder), model=self.model, unlabelled=lines, report=report, **parts
+            )
         self._columns = [int(label) for label in self.model_.labels]
         return self
 

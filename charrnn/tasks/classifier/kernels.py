@@ -1,4 +1,5 @@
-"""Compiled kernels of the linear model: counting hashed n-grams, and training a support vector machine.
+"""Compiled kernels of the linear model: counting hashed n-grams, what words stand near each other, and training a
+support vector machine.
 
 Texts are UTF-32 code points, joined: text i is points[starts[i]:starts[i + 1]], its words parted by single spaces,
 with a space at either end. There are three kinds of features, told apart by the lowest two bits of a bucket:
@@ -9,7 +10,7 @@ Shapes: N texts, K buckets, F features (buckets that are in use), C classes.
 """
 
 import numpy as np
-from numba import njit, prange, uint64
+from numba import int64, njit, prange, uint64
 
 SPACE = 32
 CHARACTERS, WORDS, PAIRS = 0, 1, 2
@@ -131,6 +132,46 @@ def feature_values(points, starts, char_lengths, distance, feature_of, kinds, id
             values[k] /= np.sqrt(squares[kinds[features[k]]])
         offsets[i + 1] = total
     return offsets, features[:total], values[:total]
+
+
+@njit(cache=True)
+def word_hashes(points, starts):
+    """The words of all texts: where each text's begin, (N + 1,), and a hash of each."""
+    offsets = np.zeros(len(starts), np.int64)
+    hashes = np.empty(len(points), np.int64)
+    total = 0
+    for i in range(len(starts) - 1):
+        state = MULTIPLIER
+        for k in range(starts[i] + 1, starts[i + 1]):
+            if points[k] == SPACE:
+                hashes[total] = int64(state)
+                total += 1
+                state = MULTIPLIER
+            else:
+                state = _mix(state, points[k])
+        offsets[i + 1] = total
+    return offsets, hashes[:total].copy()
+
+
+@njit(cache=True)
+def cooccurrences(words, offsets, num_words, num_contexts, reach):
+    """How often words stand near the most frequent ones, nearer counting more: (num_words, num_contexts).
+
+    `words` are ranks by frequency, −1 for words that are left out; `offsets` says where each line's begin.
+    """
+    near = np.zeros((num_words, num_contexts), np.float32)
+    for line in range(len(offsets) - 1):
+        for i in range(offsets[line], offsets[line + 1]):
+            for j in range(i + 1, min(i + reach + 1, offsets[line + 1])):
+                one, other = words[i], words[j]
+                if one < 0 or other < 0:
+                    continue
+                weight = np.float32(1.0) / np.float32(j - i)
+                if other < num_contexts:
+                    near[one, other] += weight
+                if one < num_contexts:
+                    near[other, one] += weight
+    return near
 
 
 @njit(cache=True, parallel=True)

@@ -2,14 +2,14 @@
 however it is arranged.
 
 All are hashed into buckets; those that training texts hold become features, weighted by term frequency times
-inverse document frequency. One machine a class tells it from all others.
+inverse document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One
+machine a class tells it from all others.
 
 Shapes: N texts, F features, C classes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +22,14 @@ from torch import Tensor
 
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier import kernels
+from charrnn.tasks.classifier.tokens import code_points
+from charrnn.tasks.classifier.words import WordVectors
 
 NUM_BUCKETS = 1 << 23
 MAX_FEATURES = 1 << 20
 MAX_WEIGHTS = 1 << 24  # F·C at most: many classes leave room for fewer features
 MAX_VISITS = 1e10  # of features while training: very many texts of very many classes get fewer epochs
 MAX_EPOCHS = 50
-TOKEN = re.compile(r"\w+|[^\w\s]")
 
 Array = npt.NDArray[Any]
 
@@ -60,9 +61,18 @@ class LinearConfig:
 class LinearModel:
     """`scores(texts)`: (N, C), the higher the likelier."""
 
-    def __init__(self, config: LinearConfig, buckets: Array, idf: Array, weight: Tensor, bias: Tensor) -> None:
-        """buckets (F,), idf (F,), weight (F, C) and bias (C,)."""
+    def __init__(
+        self,
+        config: LinearConfig,
+        buckets: Array,
+        idf: Array,
+        weight: Tensor,
+        bias: Tensor,
+        words: WordVectors | None = None,
+    ) -> None:
+        """buckets (F,), idf (F,), weight (F, C), its last rows those of the words' features, and bias (C,)."""
         self.config = config
+        self.words = words
         self.buckets, self.idf = buckets, idf
         self.weight, self.bias = weight, bias
         self.feature_of = np.full(NUM_BUCKETS, -1, dtype=np.int32)
@@ -70,30 +80,38 @@ class LinearModel:
 
     @classmethod
     def fit(
-        cls, texts: Sequence[str], belongs: Array, config: LinearConfig, *, balanced: bool = False, seed: int = 0
+        cls,
+        texts: Sequence[str],
+        belongs: Array,
+        config: LinearConfig,
+        *,
+        words: WordVectors | None = None,
+        balanced: bool = False,
+        seed: int = 0,
     ) -> LinearModel:
         """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
         num_classes = belongs.shape[1]
-        counts = kernels.document_counts(*_code_points(texts), *_reach(config), NUM_BUCKETS)
+        counts = kernels.document_counts(*code_points(texts), *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
             raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
         limit = min(MAX_FEATURES, MAX_WEIGHTS // num_classes)
         buckets = np.sort(found[np.argsort(-counts[found], kind="stable")[:limit]])
         idf = (np.log((1 + len(texts)) / (1 + counts[buckets])) + 1).astype(np.float32)
-        empty = torch.zeros(len(buckets), num_classes)
-        model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes))
+        num_features = len(buckets) + (0 if words is None else words.num_features)
+        empty = torch.zeros(num_features, num_classes)
+        model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes), words)
         offsets, features, values = model._features(texts)
         epochs = int(np.clip(MAX_VISITS / (len(features) * num_classes + 1), 3, MAX_EPOCHS))
         share = belongs.mean(0).clip(1 / len(texts))
         own_costs = config.svm_cost / (num_classes * share) if balanced else np.full(num_classes, config.svm_cost)
         weights = kernels.train_svm(
             *(offsets, features, values, np.ascontiguousarray(belongs.T), config.svm_cost, own_costs.astype(float)),
-            *(len(buckets), epochs, 0.01, seed),
+            *(num_features, epochs, 0.01, seed),
         )
         # Half precision, as it is saved, so that a model gives the same after loading.
         weight = torch.from_numpy(weights[:, :-1]).half().float().T.contiguous()
-        return cls(config, model.buckets, idf, weight, torch.from_numpy(weights[:, -1].copy()))
+        return cls(config, model.buckets, idf, weight, torch.from_numpy(weights[:, -1].copy()), words)
 
     def scores(self, texts: Sequence[str]) -> Tensor:
         """Distance of each text from the border of each class: (N, C), positive inside."""
@@ -115,31 +133,36 @@ class LinearModel:
             "idf": torch.from_numpy(self.idf),
             "weight": self.weight.half(),
             "bias": self.bias,
+            **({} if self.words is None else self.words.tensors()),
         }
 
     @classmethod
     def from_tensors(cls, config: LinearConfig, tensors: dict[str, Tensor]) -> LinearModel:
         """What `tensors` gave. Raises KeyError or ValueError if it is not whole."""
         buckets, idf, weight, bias = (tensors[name] for name in ("buckets", "idf", "weight", "bias"))
-        if not len(buckets) == len(idf) == len(weight) or weight.shape[1:] != bias.shape:
+        words = WordVectors.from_tensors(tensors)
+        num_features = len(buckets) + (0 if words is None else words.num_features)
+        if len(buckets) != len(idf) or len(weight) != num_features or weight.shape[1:] != bias.shape:
             raise ValueError("the parts of the linear model do not fit each other")
         if len(buckets) and not 0 <= int(buckets.min()) <= int(buckets.max()) < NUM_BUCKETS:
             raise ValueError("the linear model has buckets out of range")
-        return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias)
+        return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias, words)
 
     def _features(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
+        """Sparse: offsets (N + 1,), features (…,) and values (…,) of text after text."""
+        points, starts = code_points(texts)
         kinds = (self.buckets & 3).astype(np.int64)
-        return kernels.feature_values(  # type: ignore[no-any-return]
-            *_code_points(texts), *_reach(self.config), self.feature_of, kinds, self.idf
+        offsets, features, values = kernels.feature_values(
+            points, starts, *_reach(self.config), self.feature_of, kinds, self.idf
         )
-
-
-def _code_points(texts: Sequence[str]) -> tuple[Array, Array]:
-    """What the kernels read: code points of all texts, and where each starts. Case is left out."""
-    parts = [f" {' '.join([*TOKEN.findall(text.lower()), ''])}" for text in texts]
-    starts = np.cumsum([0, *map(len, parts)])
-    data = "".join(parts).encode("utf-32-le", errors="surrogatepass")
-    return np.frombuffer(data, dtype=np.uint32), starts
+        if self.words is None:
+            return offsets, features, values
+        dense = self.words.features(points, starts).numpy()  # of each text, behind the sparse ones
+        ends, numbers = offsets[1:, None], np.arange(dense.shape[1], dtype=np.int32)
+        places = np.broadcast_to(ends, dense.shape).ravel()
+        features = np.insert(features, places, np.broadcast_to(numbers + np.int32(len(self.idf)), dense.shape).ravel())
+        values = np.insert(values, places, dense.ravel())
+        return offsets + dense.shape[1] * np.arange(len(offsets)), features, values
 
 
 def _reach(config: LinearConfig) -> tuple[tuple[int, int], int]:

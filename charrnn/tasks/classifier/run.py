@@ -6,7 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from charrnn import model_directory
+from torch import Tensor
+
+from charrnn import checkpoint, model_directory
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
@@ -15,11 +17,13 @@ from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.model import TOKENIZERS
 from charrnn.tasks.classifier.network import ClassifierConfig, ViewName
 from charrnn.tasks.classifier.objective import ObjectiveConfig
+from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import RUN, require_run
 
 EXAMPLES = "examples.jsonl"
+WORDS = "words.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Run:
     linear: LinearConfig
     objective: ObjectiveConfig
     training: TrainingConfig
+    words: WordVectors | None = None  # what text without labels tells of words
 
     def write(self, directory: Path) -> None:
         """Write what `read` needs into a model directory."""
@@ -44,6 +49,8 @@ class Run:
             "vocabs": {name: vocab.seen_size for name, vocab in self.vocabs.items()},
             "splits": {name: getattr(splits, name) for name in ("labels", "val_was_given", "multi_label")},
         }
+        if self.words is not None:
+            checkpoint.save_tensors(directory / "training" / WORDS, self.words.tensors())
         atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
         lines = [
             json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
@@ -68,6 +75,9 @@ class Run:
                 for row in map(json.loads, file):
                     parts[row["part"]].append(Example(row["text"], tuple(row["labels"])))
             splits = values["splits"]
+            tensors: dict[str, Tensor] = {}
+            if (directory / "training" / WORDS).exists():
+                tensors, _ = checkpoint.load_tensors(directory / "training" / WORDS)
             return cls(
                 splits=Splits(
                     labels=tuple(splits["labels"]),
@@ -83,6 +93,7 @@ class Run:
                 linear=from_mapping(LinearConfig, values["linear"]),
                 objective=from_mapping(ObjectiveConfig, values["objective"]),
                 training=from_mapping(TrainingConfig, values["training"]),
+                words=WordVectors.from_tensors(tensors),
             )
         except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
             raise CharrnnError(f"{path}: damaged: {error!r}") from None

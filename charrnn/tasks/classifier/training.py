@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,8 +42,10 @@ from charrnn.tasks.classifier.objective import (
     ReadingObjective,
     TextBatches,
 )
-from charrnn.tasks.classifier.run import EXAMPLES, Run
+from charrnn.tasks.classifier.run import EXAMPLES, WORDS, Run
+from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.noise import add_noise
+from charrnn.text.reading import find_text
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import refuse_occupied
@@ -77,6 +80,7 @@ def train_classifier(
     *,
     val: str | None = None,
     test: str | None = None,
+    unlabelled: str | None = None,
     encoding: str = "utf-8",
     data: DataConfig | None = None,
     report: Report | None = None,
@@ -85,7 +89,8 @@ def train_classifier(
     """Train a classifier on the labelled texts in `train` into a new directory `output`, and return it.
 
     `train`, `val` and `test` are files, folders or globs, in the formats of `read_examples`; a part of the training
-    texts is split off if there is no `val`. `settings` are the further arguments of `fit_classifier`. The report of
+    texts is split off if there is no `val`. `unlabelled` is text of any kind, as files, a folder or a glob, to learn
+    from what words mean. `settings` are the further arguments of `fit_classifier`. The report of
     how good it is lies in the directory.
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
@@ -96,7 +101,8 @@ def train_classifier(
     given = [None if path is None else read_examples(path, data, encoding, report.note) for path in (train, val, test)]
     seed = settings["training"].seed if settings.get("training") else 0
     splits = prepare(given[0] or [], given[1], given[2], data, seed, report.note)
-    return fit_classifier(splits, output, report=report, **settings)
+    lines = None if unlabelled is None else find_text([unlabelled], encoding).lines()
+    return fit_classifier(splits, output, unlabelled=lines, report=report, **settings)
 
 
 def fit_classifier(
@@ -104,6 +110,7 @@ def fit_classifier(
     output: Path,
     *,
     model: str | Path | None = None,
+    unlabelled: Iterable[str] | None = None,
     network: ClassifierConfig | None = None,
     linear: LinearConfig | None = None,
     objective: ObjectiveConfig | None = None,
@@ -111,7 +118,7 @@ def fit_classifier(
     report: Report | None = None,
 ) -> Classifier:
     """The same from texts at hand. `model` is the directory of a language model to start from: the forward encoder
-    of the view with its vocabulary is its network."""
+    of the view with its vocabulary is its network. `unlabelled` are lines of text to learn from what words mean."""
     report = report or Report()
     network, training = network or ClassifierConfig(), training or TrainingConfig()
     base = None
@@ -140,7 +147,8 @@ def fit_classifier(
     )
     given: dict[ViewName, Vocab] = {} if base is None else {_view_of(base_vocab): base_vocab}
     vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given)
-    run = Run(splits, vocabs, network, linear or LinearConfig(), objective, training)
+    words = None if unlabelled is None else _learn_words(chain(unlabelled, texts), report)
+    run = Run(splits, vocabs, network, linear or LinearConfig(), objective, training, words)
     session = _Session(run, output, report)
     if base is not None:
         session.start_from(base, _view_of(base_vocab))
@@ -156,6 +164,13 @@ def resume_classifier(output: str | Path, *, report: Report | None = None) -> Cl
         report.note("this run has ended: nothing to resume")
         return Classifier.load(output)
     return _Session(Run.read(output), output, report).carry_out()
+
+
+def _learn_words(lines: Iterable[str], report: Report) -> WordVectors:
+    begin = time.monotonic()
+    words = WordVectors.fit(lines)
+    report.note(f"words: {len(words):,} with vectors, from text without labels, in {time.monotonic() - begin:.1f} s")
+    return words
 
 
 class _Session:
@@ -198,17 +213,25 @@ class _Session:
         return self._finish()
 
     def _fit_linear(self) -> LinearModel:
-        begin = time.monotonic()
+        begin, run = time.monotonic(), self.run
         linear = self._linear_on(self.texts, self.targets)
-        self.seconds["linear model"] = time.monotonic() - begin
         accuracy = _accuracy(linear.scores(self.val_texts), self.val_targets)
+        if run.words is not None:
+            informed = self._linear_on(self.texts, self.targets, run.words)
+            with_words = _accuracy(informed.scores(self.val_texts), self.val_targets)
+            self.report.note(
+                f"what words mean: {100 * with_words:.1f} % right on validation with it, {100 * accuracy:.1f} % without"
+            )
+            if with_words >= accuracy:
+                linear, accuracy = informed, with_words
+        self.seconds["linear model"] = time.monotonic() - begin
         self.report.note(
             f"linear model: {linear.weight.numel():,} weights in {self.seconds['linear model']:.1f} s, "
             f"{100 * accuracy:.1f} % right on validation"
         )
         return linear
 
-    def _linear_on(self, texts: Sequence[str], targets: Tensor) -> LinearModel:
+    def _linear_on(self, texts: Sequence[str], targets: Tensor, words: WordVectors | None = None) -> LinearModel:
         run = self.run
         belongs = targets.bool()
         if targets.dim() == 1:
@@ -222,7 +245,12 @@ class _Session:
             for text in texts
         ]
         return LinearModel.fit(
-            [*texts, *noisy], belongs.repeat(1 + copies, 1).numpy(), run.linear, balanced=balanced, seed=seed
+            [*texts, *noisy],
+            belongs.repeat(1 + copies, 1).numpy(),
+            run.linear,
+            words=words,
+            balanced=balanced,
+            seed=seed,
         )
 
     def _pretrain(self, share: float) -> None:
@@ -310,7 +338,8 @@ class _Session:
         }
         linear = self.linear
         if run.linear.refit and not splits.val_was_given:
-            linear = self._linear_on([*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets]))
+            all_targets = torch.cat([self.targets, self.val_targets])
+            linear = self._linear_on([*self.texts, *self.val_texts], all_targets, self.linear.words)
         classifier = self._classifier(linear, blend, {})
         if splits.test:
             begin = time.monotonic()
@@ -323,7 +352,8 @@ class _Session:
         atomic_write(self.output / model_directory.CARD, model_card(self.output.resolve().name, classifier.config()))
         atomic_write(self.output / REPORT_TEXT, reporting.render(report).encode("utf-8", errors="replace"))
         atomic_write(self.output / REPORT_JSON, json.dumps(report, indent=1) + "\n")
-        (self.output / "training" / EXAMPLES).unlink(missing_ok=True)  # private texts, no longer needed
+        for name in (EXAMPLES, WORDS):  # private texts and words, no longer needed
+            (self.output / "training" / name).unlink(missing_ok=True)
         return classifier
 
     def _classifier(self, linear: LinearModel, blend: Blend, figures: dict[str, Any]) -> Classifier:

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from charrnn.tasks.classifier import kernels, linear
-from charrnn.tasks.classifier.linear import TOKEN, LinearConfig, LinearModel
+from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
+from charrnn.tasks.classifier.tokens import TOKEN, code_points
+from charrnn.tasks.classifier.words import WordVectors
 
 TEXTS = ["The cat sat.", "a dog ran", "the dog, a cat", "", "日本 naïve 😀", "cat cat cat", "!?"]
 CONFIG = LinearConfig(min_chars=2, max_chars=3, pair_distance=3)
+WORDS = WordVectors.fit(["the cat and the dog sat", "a dog ran and a cat sat"] * 3)
 
 
 def features(text: str) -> tuple[Counter[str], ...]:
@@ -89,6 +92,28 @@ def test_labels_are_learned_and_few_enough_features_are_kept(monkeypatch: pytest
     assert set(small.buckets.tolist()) < set(model.buckets.tolist())
 
 
+def test_features_of_words_stand_behind_those_of_n_grams() -> None:
+    belongs = np.array([["cat" in text, "dog" in text] for text in TEXTS])
+    plain, informed = LinearModel.fit(TEXTS, belongs, CONFIG), LinearModel.fit(TEXTS, belongs, CONFIG, words=WORDS)
+    offsets, features, values = plain._features(TEXTS)
+    more_offsets, more_features, more_values = informed._features(TEXTS)
+    dense = WORDS.features(*code_points(TEXTS)).numpy()
+    for i, row in enumerate(dense):
+        sparse, whole = slice(offsets[i], offsets[i + 1]), slice(more_offsets[i], more_offsets[i + 1])
+        assert (more_features[whole] == [*features[sparse], *len(plain.idf) + np.arange(len(row))]).all()
+        assert (more_values[whole] == [*values[sparse], *row]).all()
+    assert ((informed.scores(TEXTS) > 0).numpy() == belongs).all()
+
+
+def test_what_words_mean_tells_of_words_that_training_did_not_hold() -> None:
+    texts, belongs = ["a cat", "my dog"] * 5 + ["a saw", "my drill"] * 5, np.eye(2, dtype=bool)[[0] * 10 + [1] * 10]
+    animals, tools = ["cat", "dog", "horse"], ["saw", "drill", "hammer"]
+    lines = [f"the {word} eats and sleeps" for word in animals] + [f"use the {word} on wood" for word in tools]
+    words = WordVectors.fit(3 * lines)
+    scores = LinearModel.fit(texts, belongs, CONFIG, words=words).scores(["horse", "hammer"])
+    assert scores.argmax(1).tolist() == [0, 1]
+
+
 def test_balanced_training_hears_a_rare_label() -> None:
     texts = ["a b"] * 50 + ["a b c"] * 3 + ["a b c"] * 3
     belongs = np.array([[True, False]] * 53 + [[False, True]] * 3)
@@ -102,6 +127,11 @@ def test_what_is_saved_gives_the_same_scores() -> None:
     again = LinearModel.from_tensors(CONFIG, model.tensors())
     assert torch.equal(again.scores(["the cat", "unheard-of"]), model.scores(["the cat", "unheard-of"]))
     assert_close(model.scores(TEXTS)[2], model.scores([TEXTS[2]])[0])
+    informed = LinearModel.fit(TEXTS, np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]], CONFIG, words=WORDS)
+    again = LinearModel.from_tensors(CONFIG, informed.tensors())
+    assert torch.equal(again.scores(["the cat", "unheard-of"]), informed.scores(["the cat", "unheard-of"]))
+    with pytest.raises(ValueError, match="fit"):
+        LinearModel.from_tensors(CONFIG, informed.tensors() | {"words.vectors": torch.ones(len(WORDS), 3).half()})
     for broken in ("buckets", "idf", "weight", "bias"):
         tensors = model.tensors()
         with pytest.raises((KeyError, ValueError)):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,23 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
     assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
 
 
+def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the cat and the dog eat\nthe saw and the drill cut\n" * 5)
+    stop = Stop(2)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", unlabelled=text, report=stop)
+    assert any(note.startswith("words: ") for note in stop.notes)
+    (compared,) = [note for note in stop.notes if note.startswith("what words mean: ")]
+    text.unlink()  # a run needs it no more
+    parts = charrnn.resume_classifier(tmp_path / "parts")
+    with_words, without = map(float, re.findall(r"[\d.]+(?= %)", compared))
+    assert (parts.linear.words is not None) == (with_words >= without)
+    assert not (tmp_path / "parts" / "training" / "words.safetensors").exists()
+    loaded = charrnn.load(tmp_path / "parts", device="cpu")
+    assert torch.equal(loaded.probabilities(["a cat", "soup"]), parts.probabilities(["a cat", "soup"]))
+
+
 def test_a_finished_run_is_not_run_again(trained: Path) -> None:
     notes = Stop()
     before = (trained / "model.safetensors").stat().st_mtime_ns
@@ -177,6 +195,7 @@ def test_a_language_model_is_where_its_view_starts(
         ({"noisy_copies": -1}, "noisy_copies"),
         ({"label_column": "lable"}, "did you mean 'label'"),
         ({"model": "missing"}, "missing"),
+        ({"unlabelled": "missing"}, "missing: no such file"),
         ({"label_separator": ","}, "multi_label"),
     ],
 )
