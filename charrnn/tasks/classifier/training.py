@@ -89,9 +89,9 @@ def train_classifier(
     """Train a classifier on the labelled texts in `train` into a new directory `output`, and return it.
 
     `train`, `val` and `test` are files, folders or globs, in the formats of `read_examples`; a part of the training
-    texts is split off if there is no `val`. `unlabelled` is text of any kind, as files, a folder or a glob, to learn
-    from what words mean. `settings` are the further arguments of `fit_classifier`. The report of
-    how good it is lies in the directory.
+    texts is split off if there is no `val`. `unlabelled` is text of any kind, as a file, a folder or a glob, to learn
+    from what words mean. `settings` are the further arguments of `fit_classifier`. The report of how good it is lies
+    in the directory.
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
     with the run saved: see `resume_classifier`.
@@ -378,6 +378,7 @@ class _Session:
             "train_texts": len(self.texts),
             "split": "given" if run.splits.val_was_given else "split off at random, by label",
             "parameters": self.network.num_parameters(),
+            "words": 0 if self.linear.words is None else len(self.linear.words),
             "step": self.progress.best_step,
             "total_steps": self.progress.total_steps,
             "minutes": sum(self.seconds.values()) / 60,

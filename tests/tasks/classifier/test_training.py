@@ -105,6 +105,8 @@ def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) ->
     parts = charrnn.resume_classifier(tmp_path / "parts")
     with_words, without = map(float, re.findall(r"[\d.]+(?= %)", compared))
     assert (parts.linear.words is not None) == (with_words >= without)
+    card = (tmp_path / "parts" / "README.md").read_text()
+    assert ("the meaning of" in card) == (with_words >= without)
     assert not (tmp_path / "parts" / "training" / "words.safetensors").exists()
     loaded = charrnn.load(tmp_path / "parts", device="cpu")
     assert torch.equal(loaded.probabilities(["a cat", "soup"]), parts.probabilities(["a cat", "soup"]))
