@@ -147,7 +147,7 @@ def fit_classifier(
     )
     given: dict[ViewName, Vocab] = {} if base is None else {_view_of(base_vocab): base_vocab}
     vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given)
-    words = None if unlabelled is None else _learn_words(chain(unlabelled, texts), report)
+    words = None if unlabelled is None else _learn_words(unlabelled, texts, report)
     run = Run(splits, vocabs, network, linear or LinearConfig(), objective, training, words)
     session = _Session(run, output, report)
     if base is not None:
@@ -166,9 +166,13 @@ def resume_classifier(output: str | Path, *, report: Report | None = None) -> Cl
     return _Session(Run.read(output), output, report).carry_out()
 
 
-def _learn_words(lines: Iterable[str], report: Report) -> WordVectors:
-    begin = time.monotonic()
-    words = WordVectors.fit(lines)
+def _learn_words(unlabelled: Iterable[str], texts: Sequence[str], report: Report) -> WordVectors:
+    """From text without labels and, as it is of the same kind as what comes, the training texts."""
+    begin, lines = time.monotonic(), filter(str.strip, unlabelled)
+    first = next(lines, None)
+    if first is None:
+        raise UsageError("the text without labels is empty")
+    words = WordVectors.fit(chain([first], lines, texts))
     report.note(f"words: {len(words):,} with vectors, from text without labels, in {time.monotonic() - begin:.1f} s")
     return words
 

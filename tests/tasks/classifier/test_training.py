@@ -112,6 +112,13 @@ def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) ->
     assert torch.equal(loaded.probabilities(["a cat", "soup"]), parts.probabilities(["a cat", "soup"]))
 
 
+def test_an_empty_text_without_labels_is_told(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(" \n\n")
+    with pytest.raises(UsageError, match="without labels is empty"):
+        train(unlabelled=tmp_path / "text.txt")
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_finished_run_is_not_run_again(trained: Path) -> None:
     notes = Stop()
     before = (trained / "model.safetensors").stat().st_mtime_ns
