@@ -18,6 +18,7 @@ from step import measure
 
 from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_precision
+from charrnn.network.memory import keep_freed_memory
 from charrnn.settings import from_mapping
 
 FACTORS = {
@@ -61,6 +62,7 @@ def main() -> None:
 
 def measure_row(cell: str, shape: dict[str, int], precision: str, repeats: int) -> Row:
     """One row; runs in a fresh process."""
+    keep_freed_memory()
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     network = {"cell": cell, "dropout": 0.1, "hidden_size": shape["hidden_size"], "num_layers": shape["num_layers"]}
     config = from_mapping(NetworkConfig, network)

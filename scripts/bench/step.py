@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from charrnn.network.config import NetworkConfig
-from charrnn.network.device import autocast, choose_device, choose_precision
+from charrnn.network.device import autocast, choose_precision
+from charrnn.network.memory import keep_freed_memory
 from charrnn.network.model import Network, detach
 from charrnn.settings import from_mapping
 from charrnn.training.optimizer import Optimizer
@@ -32,7 +33,10 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, nargs="+", default=[65])
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--give-back", action="store_true", help="let freed memory go, which training does not")
     arguments = parser.parse_args()
+    if not arguments.give_back:
+        keep_freed_memory()
     precision = choose_precision(arguments.precision, torch.device("cpu"))
     for size in arguments.size:
         for batch_size in arguments.batch_size:
@@ -47,7 +51,7 @@ def measure(
     config: NetworkConfig, batch_size: int, length: int, vocab_size: int, precision: str, repeats: int
 ) -> dict[str, object]:
     """One row."""
-    device = choose_device("cpu")
+    device = torch.device("cpu")
     network = Network(config, vocab_size + 256, vocab_size)
     optimizer = Optimizer(network, betas=(0.9, 0.99), weight_decay=0.05)
     ids = torch.randint(0, vocab_size, (length + 1, batch_size))

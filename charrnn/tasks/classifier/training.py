@@ -226,7 +226,7 @@ class _Session:
             self.report.note(
                 f"what words mean: {100 * with_words:.1f} % right on validation with it, {100 * accuracy:.1f} % without"
             )
-            if with_words >= accuracy:
+            if with_words > accuracy:
                 linear, accuracy = informed, with_words
         self.seconds["linear model"] = time.monotonic() - begin
         self.report.note(

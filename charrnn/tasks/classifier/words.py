@@ -2,7 +2,7 @@
 
 The vectors are the strongest directions of the positive pointwise mutual information between words and the frequent
 words around them (Levy, Goldberg & Dagan 2015, Improving Distributional Similarity with Lessons Learned from Word
-Embeddings): half a minute of one core where a skip-gram network, no better here, takes six of two.
+Embeddings).
 
 Shapes: N texts, W words, K frequent words, D dimensions.
 """
@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 
 
 class WordVectors:
-    """`features(texts)`: (N, 3·D)."""
+    """`features(*code_points(texts))`: (N, 3·D)."""
 
     def __init__(self, hashes: Array, vectors: Tensor, rarity: Array) -> None:
         """Of each word in order of its hash: hashes (W,) int64, vectors (W, D) of norm 1, rarity (W,) in nats."""

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import charrnn
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.estimator import TextClassifier
+from charrnn.training.trainer import Report
 
 SETTINGS: dict[str, Any] = {
     **{"char_width": 12, "char_layers": 1, "num_readers": 1, "views": "char", "num_validations": 1},
@@ -39,6 +41,20 @@ def test_fit_and_predict(texts_and_labels: tuple[list[str], list[str]]) -> None:
     assert found.sum(1) == pytest.approx(np.ones(120))
     assert (model.predict(texts) == model.classes_[found.argmax(1)]).all()
     assert model.score(texts, labels) > 0.9
+
+
+def test_text_without_labels_is_read(texts_and_labels: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    class Notes(Report):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    (tmp_path / "text.txt").write_text("the cat and the dog eat\n" * 5)
+    notes = Notes()
+    make(unlabelled=str(tmp_path / "text.txt")).fit(*texts_and_labels, report=notes)
+    assert any(note.startswith("what words mean: ") for note in notes.notes)
 
 
 def test_classes_keep_their_type_and_order(texts_and_labels: tuple[list[str], list[str]]) -> None:
