@@ -3,7 +3,8 @@ however it is arranged.
 
 All are hashed into buckets; those that training texts hold become features, weighted by term frequency times
 inverse document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One
-machine a class tells it from all others.
+machine a class tells it from all others. Where a spelling is given, words that training texts do not hold are first
+read as those that they do.
 
 Shapes: N texts, F features, C classes.
 """
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier import kernels
+from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.tokens import code_points
 from charrnn.tasks.classifier.words import WordVectors
 
@@ -43,7 +45,7 @@ class LinearConfig:
     pair_distance: int = 4  # of two words in a text that count as a pair, at most; the beginning is a word too
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
-    noisy_copies: int = 0  # of the training texts, with typing mistakes as the network's texts have, beside the texts
+    noisy_copies: int = 1  # of the training texts, with typing mistakes, where unknown words are read as known ones
     refit: bool = True  # once all is chosen: on what was split off for validation too
 
     def __post_init__(self) -> None:
@@ -69,10 +71,12 @@ class LinearModel:
         weight: Tensor,
         bias: Tensor,
         words: WordVectors | None = None,
+        spelling: Spelling | None = None,
     ) -> None:
         """buckets (F,), idf (F,), weight (F, C), its last rows those of the words' features, and bias (C,)."""
         self.config = config
         self.words = words
+        self.spelling = spelling
         self.buckets, self.idf = buckets, idf
         self.weight, self.bias = weight, bias
         self.feature_of = np.full(NUM_BUCKETS, -1, dtype=np.int32)
@@ -86,12 +90,13 @@ class LinearModel:
         config: LinearConfig,
         *,
         words: WordVectors | None = None,
+        spelling: Spelling | None = None,
         balanced: bool = False,
         seed: int = 0,
     ) -> LinearModel:
         """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
         num_classes = belongs.shape[1]
-        counts = kernels.document_counts(*code_points(texts), *_reach(config), NUM_BUCKETS)
+        counts = kernels.document_counts(*_as_meant(texts, spelling), *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
             raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
@@ -100,7 +105,7 @@ class LinearModel:
         idf = (np.log((1 + len(texts)) / (1 + counts[buckets])) + 1).astype(np.float32)
         num_features = len(buckets) + (0 if words is None else words.num_features)
         empty = torch.zeros(num_features, num_classes)
-        model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes), words)
+        model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes), words, spelling)
         offsets, features, values = model._features(texts)
         epochs = int(np.clip(MAX_VISITS / (len(features) * num_classes + 1), 3, MAX_EPOCHS))
         share = belongs.mean(0).clip(1 / len(texts))
@@ -111,7 +116,11 @@ class LinearModel:
         )
         # Half precision, as it is saved, so that a model gives the same after loading.
         weight = torch.from_numpy(weights[:, :-1]).half().float().T.contiguous()
-        return cls(config, model.buckets, idf, weight, torch.from_numpy(weights[:, -1].copy()), words)
+        return cls(config, model.buckets, idf, weight, torch.from_numpy(weights[:, -1].copy()), words, spelling)
+
+    def spelled_as(self, spelling: Spelling) -> LinearModel:
+        """The same model, for texts whose unknown words are first read as known ones."""
+        return LinearModel(self.config, self.buckets, self.idf, self.weight, self.bias, self.words, spelling)
 
     def scores(self, texts: Sequence[str]) -> Tensor:
         """Distance of each text from the border of each class: (N, C), positive inside."""
@@ -134,6 +143,7 @@ class LinearModel:
             "weight": self.weight.half(),
             "bias": self.bias,
             **({} if self.words is None else self.words.tensors()),
+            **({} if self.spelling is None else self.spelling.tensors()),
         }
 
     @classmethod
@@ -146,11 +156,12 @@ class LinearModel:
             raise ValueError("the parts of the linear model do not fit each other")
         if len(buckets) and not 0 <= int(buckets.min()) <= int(buckets.max()) < NUM_BUCKETS:
             raise ValueError("the linear model has buckets out of range")
-        return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias, words)
+        spelling = Spelling.from_tensors(tensors)
+        return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias, words, spelling)
 
     def _features(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
         """Sparse: offsets (N + 1,), features (…,) and values (…,) of text after text."""
-        points, starts = code_points(texts)
+        points, starts = _as_meant(texts, self.spelling)
         kinds = (self.buckets & 3).astype(np.int64)
         offsets, features, values = kernels.feature_values(
             points, starts, *_reach(self.config), self.feature_of, kinds, self.idf
@@ -163,6 +174,12 @@ class LinearModel:
         features = np.insert(features, places, np.broadcast_to(numbers + np.int32(len(self.idf)), dense.shape).ravel())
         values = np.insert(values, places, dense.ravel())
         return offsets + dense.shape[1] * np.arange(len(offsets)), features, values
+
+
+def _as_meant(texts: Sequence[str], spelling: Spelling | None) -> tuple[Array, Array]:
+    """Code points of texts and where each starts, unknown words spelled as known ones."""
+    points, starts = code_points(texts)
+    return (points, starts) if spelling is None else spelling.mend(points, starts)
 
 
 def _reach(config: LinearConfig) -> tuple[tuple[int, int], int]:

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from charrnn.tasks.classifier import kernels, linear
 from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
+from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.tokens import TOKEN, code_points
 from charrnn.tasks.classifier.words import WordVectors
 
@@ -112,6 +113,18 @@ def test_what_words_mean_tells_of_words_that_training_did_not_hold() -> None:
     words = WordVectors.fit(3 * lines)
     scores = LinearModel.fit(texts, belongs, CONFIG, words=words).scores(["horse", "hammer"])
     assert scores.argmax(1).tolist() == [0, 1]
+
+
+def test_unknown_words_are_read_as_known_ones() -> None:
+    belongs = np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]]
+    spelling = Spelling.learn(TEXTS)
+    plain = LinearModel.fit(TEXTS, belongs, CONFIG)
+    for model in (plain.spelled_as(spelling), LinearModel.fit(TEXTS, belongs, CONFIG, spelling=spelling)):
+        assert torch.equal(model.scores(TEXTS), plain.scores(TEXTS))
+        assert torch.equal(model.scores(["teh catt", "thedog"]), plain.scores(["the cat", "the dog"]))
+        again = LinearModel.from_tensors(CONFIG, model.tensors())
+        assert torch.equal(again.scores(["teh catt"]), plain.scores(["the cat"]))
+    assert not torch.equal(plain.scores(["teh catt"]), plain.scores(["the cat"]))
 
 
 def test_balanced_training_hears_a_rare_label() -> None:

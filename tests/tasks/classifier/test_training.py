@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,29 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
     assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
 
 
+def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_path: Path) -> None:
+    """With words that must be known as a whole it does; where their last letter tells all, it does not."""
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcd", k=7)) for _ in range(150)]
+    names = ["".join(letters) for letters in itertools.product("bcdfghjklm", "npqrstvwxz", "ao")]
+    draw.shuffle(names)
+    rows = {
+        True: [f"{'odd' if i % 2 else 'even'}\t{word} {k}" for k in range(3) for i, word in enumerate(words)],
+        False: [f"{name[-1]}\t{name}" for name in names],
+    }
+    for helps, lines in rows.items():
+        texts, notes = tmp_path / f"{helps}.tsv", Stop()
+        texts.write_text("\n".join(["label\ttext", *lines]))
+        model = train(f"model {helps}", texts, report=notes)
+        (note,) = (note for note in notes.notes if note.startswith("unknown words"))
+        as_meant, as_they_stand = map(float, re.findall(r"([\d.]+) %", note))
+        assert (as_meant > as_they_stand) == helps
+        assert (model.linear.spelling is not None) == helps
+        loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
+        spoiled = [words[0][1:], "xpa"]
+        assert torch.equal(loaded.probabilities(spoiled), model.probabilities(spoiled))
+
+
 def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) -> None:
     """No letter tells one kind from the other, but what stands around them elsewhere does; also after a stop."""
     nouns = ["".join(letters) for letters in itertools.product("bdgk", "aeiou", "lmnr", "aeiou")]
@@ -142,7 +166,7 @@ def test_a_finished_run_is_not_run_again(trained: Path) -> None:
     [
         {"views": "char", "pretraining": 0.3, "num_readers": 2},
         {"views": "subword", "cell": "lstm", "balanced": True},
-        {"epochs": 2.0, "refit": False, "noisy_copies": 1},
+        {"epochs": 2.0, "refit": False, "noisy_copies": 2},
         {"minutes": 0.02},
     ],
     ids=lambda settings: ", ".join(settings),
