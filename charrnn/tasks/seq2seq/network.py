@@ -1,9 +1,9 @@
 """The network: an encoder of the source, and a decoder of the target that looks back at it.
 
-The encoder's recurrent layers read the source by turns forwards and backwards. In the decoder each recurrent layer is
-followed by attention to the encoder's outputs (Bahdanau et al. 2015; heads as in Vaswani et al. 2017). What is attended
-to goes into the layers above, not back into the recurrence below: so all target steps of a training batch run at once,
-and decoding one step at a time, with a carried state, gives the same.
+The encoder's recurrent layers read the source by turns forwards and backwards, each entry together with the n-grams
+around it. In the decoder each recurrent layer is followed by attention to the encoder's outputs (Bahdanau et al. 2015;
+heads as in Vaswani et al. 2017). What is attended to goes into the layers above, not back into the recurrence below: so
+all target steps of a training batch run at once, and decoding one step at a time, with a carried state, gives the same.
 
 A lexicon tells the softmax from the start what the source entries attended to are likely to become, so that the
 network need not learn it from examples (Arthur et al. 2016, arXiv 1606.02006). With a shared vocabulary the next entry
@@ -18,6 +18,7 @@ the lexicon for each of the source.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
@@ -34,10 +35,14 @@ from charrnn.network.cells import LayerState, MinGRU, RecurrentLayer, SharedDrop
 from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Encoder, State, reverse
 from charrnn.network.operations import add_lexicon, log_softmax_at, masked_add, norm, swiglu
+from charrnn.tasks.seq2seq.inputs import Sides
 from charrnn.tasks.seq2seq.lexicon import Lexicon
+from charrnn.tasks.seq2seq.ngrams import NGrams, frequent
+from charrnn.text.vocab import Ids
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
 NARROW, WIDE = 128, 192
+MOST_NGRAMS = 30_000  # of a source that is no row of subwords: of these two in a row tell little beyond each
 DROPOUT, SUBWORD_DROPOUT = 0.1, 0.2  # subwords are many and each is rare: easier to learn by heart
 
 
@@ -53,6 +58,7 @@ class Seq2SeqConfig:
     dropout: float | None = None  # None: what suits the vocabularies
     token_dropout: float = 0.05  # share of source entries hidden while training
     copy: bool | None = None  # entries of the source; None: wherever the vocabulary is shared
+    source_ngrams: int | None = None  # that have an embedding each, at most; None: what suits the source; 0: none
     lexicon: int = 8  # likely entries of the target that are looked up for each of the source; 0: none
     max_source: int = 400  # entries of a source that are read; the rest is cut off
 
@@ -63,8 +69,10 @@ class Seq2SeqConfig:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
-        if self.lexicon < 0:
-            raise UsageError(f"lexicon must not be negative, not {self.lexicon}")
+        for name in ("source_ngrams", "lexicon"):
+            number = getattr(self, name)
+            if number is not None and number < 0:
+                raise UsageError(f"{name} must not be negative, not {number}")
         if self.hidden_size is not None and self.hidden_size % self.num_heads:
             raise UsageError(f"hidden_size {self.hidden_size} must be a multiple of num_heads, {self.num_heads}")
         for name in ("dropout", "token_dropout"):
@@ -72,19 +80,24 @@ class Seq2SeqConfig:
             if share is not None and not 0 <= share < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {share}")
 
-    def suited(self, minutes: float | None, *, shared: bool, subwords: bool) -> Seq2SeqConfig:
-        """The same with all choices made, for this budget (None: not given in minutes) and vocabularies (`shared`:
-        source and target have the same; `subwords`: one of them is of subwords)."""
+    def suited(self, minutes: float | None, sides: Sides, sources: Sequence[Ids]) -> Seq2SeqConfig:
+        """The same with all choices made, for this budget (None: not given in minutes), these vocabularies and
+        training sources."""
+        shared, subwords = sides.shared, "subword" in (sides.source.kind, sides.target.kind)
         if self.copy and not shared:
             raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
         width = WIDE if minutes is None or minutes > SHORT_MINUTES else NARROW
         width = math.ceil(width / self.num_heads) * self.num_heads
         dropout = SUBWORD_DROPOUT if subwords else DROPOUT
+        most = self.source_ngrams
+        if most is None:
+            most = 0 if sides.source.kind == "subword" else MOST_NGRAMS
         return replace(
             self,
             hidden_size=self.hidden_size or width,
             copy=shared if self.copy is None else self.copy,
             dropout=dropout if self.dropout is None else self.dropout,
+            source_ngrams=len(frequent(sources, most)) if most else 0,
         )
 
     def part(self, num_layers: int) -> NetworkConfig:
@@ -132,13 +145,17 @@ class Outputs:
 class SourceEncoder(Encoder):
     """Recurrent layers that read by turns forwards and backwards."""
 
-    def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int, token_dropout: float) -> None:
+    def __init__(self, seq2seq: Seq2SeqConfig, vocab_size: int, seen_size: int) -> None:
+        config = seq2seq.part(seq2seq.encoder_layers)
         super().__init__(config, vocab_size, seen_size)
-        self.token_dropout = token_dropout
+        self.token_dropout = seq2seq.token_dropout
+        self.ngrams = NGrams(seq2seq.source_ngrams, config.width) if seq2seq.source_ngrams else None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Ids (S, B) padded at the end and lengths (B,) → outputs (S, B, D). Past a source's end they mean nothing."""
         x = self.embed(ids)
+        if self.ngrams is not None:
+            x = x + self.ngrams(ids, lengths)
         if self.training and self.token_dropout:
             x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout)
         x = self.embedding_dropout(x)
@@ -302,7 +319,7 @@ class Seq2SeqNetwork(nn.Module):
         """`source`, `target`: of each vocabulary, all entries and those seen in training."""
         super().__init__()
         self.config = config
-        self.encoder = SourceEncoder(config.part(config.encoder_layers), *source, config.token_dropout)
+        self.encoder = SourceEncoder(config, *source)
         self.decoder = Decoder(config, *target, source[0])
         if shared:
             self.encoder.embedding = self.decoder.embedding

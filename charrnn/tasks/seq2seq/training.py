@@ -24,6 +24,7 @@ from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
 from charrnn.tasks.seq2seq.lexicon import Lexicon
 from charrnn.tasks.seq2seq.model import Seq2Seq, Task, make_network
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
+from charrnn.tasks.seq2seq.ngrams import frequent
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
 from charrnn.tasks.seq2seq.run import EXAMPLES, Run
 from charrnn.tasks.seq2seq.search import SearchConfig
@@ -122,10 +123,10 @@ def fit_seq2seq(
         lr=training.lr or LEARNING_RATES[network.cell],
     )
     sides = Sides.suited(splits.train, vocab or VocabConfig())
-    subwords = "subword" in (sides.source.kind, sides.target.kind)
-    network = network.suited(training.minutes, shared=sides.shared, subwords=subwords)
+    train = Encoded.of(splits.train, sides, network.max_source)
+    network = network.suited(training.minutes, sides, train.sources)
     if search.max_ratio is None:
-        search = replace(search, max_ratio=_longest_ratio(Encoded.of(splits.train, sides, network.max_source)))
+        search = replace(search, max_ratio=_longest_ratio(train))
     run = Run(task, splits, sides, network, objective, search, training, init_from)
     session = _Session(run, output, report)
     (output / "training").mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,8 @@ class _Session:
         self._describe(train)
         written = np.concatenate([target[1:] for target in train.targets])
         self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
+        if self.network.encoder.ngrams is not None and run.network.source_ngrams:
+            self.network.encoder.ngrams.codes.copy_(frequent(train.sources, run.network.source_ngrams))
         if run.network.lexicon:
             size = len(run.sides.source.vocab)
             self.network.decoder.look_up(Lexicon.learn(train.sources, train.targets, size, run.network.lexicon))

@@ -1,5 +1,7 @@
 """The network: all steps at once are one step after the other, padding and neighbours change nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +9,10 @@ from torch.testing import assert_close
 
 from charrnn.errors import UsageError
 from charrnn.network.config import CELLS, Cell
+from charrnn.tasks.seq2seq.data import Pair
+from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
 from charrnn.tasks.seq2seq.network import Memory, Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.ngrams import LENGTHS, windows
 
 SOURCE_LENGTHS, TARGET_LENGTHS = [9, 4, 1], [5, 7, 2]
 VOCAB, SEEN = 30, 24
@@ -15,8 +20,20 @@ VOCAB, SEEN = 30, 24
 
 def make(cell: Cell = "mingru", copy: bool = True, lexicon: int = 2) -> Seq2SeqNetwork:
     torch.manual_seed(0)
-    config = Seq2SeqConfig(cell, hidden_size=8, encoder_layers=3, num_heads=2, dropout=0.2, copy=copy, lexicon=lexicon)
+    codes = torch.cat([windows(batch()[0][:4, 0], length) for length in LENGTHS[:2]]).sort()[0]
+    config = Seq2SeqConfig(
+        cell,
+        hidden_size=8,
+        encoder_layers=3,
+        num_heads=2,
+        dropout=0.2,
+        copy=copy,
+        lexicon=lexicon,
+        source_ngrams=len(codes),
+    )
     network = Seq2SeqNetwork(config, (VOCAB, SEEN), (VOCAB, SEEN), shared=copy)
+    assert network.encoder.ngrams is not None
+    network.encoder.ngrams.codes.copy_(codes)
     network.decoder.lexicon_ids.random_(SEEN)
     network.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
     with torch.no_grad():
@@ -171,15 +188,26 @@ def test_dropout_is_for_training_only_and_smoothing_costs(network: Seq2SeqNetwor
     assert not torch.equal(nats(network, *batch()), nats(network, *batch()))
 
 
+PAIRS = 20 * [Pair("abc", "abd")]
+
+
+def suited(config: Seq2SeqConfig, minutes: float | None, vocab: VocabConfig) -> Seq2SeqConfig:
+    sides = Sides.suited(PAIRS, vocab)
+    return config.suited(minutes, sides, Encoded.of(PAIRS, sides, 10).sources)
+
+
 def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
-    chars, subwords = (Seq2SeqConfig().suited(3.0, shared=True, subwords=each) for each in (False, True))
+    chars, subwords = (suited(Seq2SeqConfig(), 3.0, VocabConfig(kind, kind)) for kind in ("char", "subword"))
     assert chars.hidden_size
     assert chars.copy
     assert chars.dropout is not None
     assert subwords.dropout is not None
     assert chars.dropout < subwords.dropout
-    given = Seq2SeqConfig(hidden_size=8, copy=False, dropout=0.0)
-    assert given.suited(30.0, shared=True, subwords=True) == given
+    assert chars.source_ngrams == len(LENGTHS) * len("\nabc\n")
+    assert subwords.source_ngrams == 0
+    given = Seq2SeqConfig(hidden_size=8, copy=False, dropout=0.0, source_ngrams=3)
+    assert suited(given, 30.0, VocabConfig("subword", "subword")) == given
+    assert suited(replace(given, source_ngrams=0), 30.0, VocabConfig("char", "char")).source_ngrams == 0
 
 
 @pytest.mark.parametrize(
@@ -190,10 +218,11 @@ def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
         ({"encoder_layers": 0}, "encoder_layers"),
         ({"dropout": 1.0}, "dropout"),
         ({"lexicon": -1}, "lexicon"),
+        ({"source_ngrams": -1}, "source_ngrams"),
     ],
 )
 def test_what_cannot_be_built_is_said(settings: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Seq2SeqConfig(**settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="share"):
-        Seq2SeqConfig(copy=True).suited(None, shared=False, subwords=True)
+        suited(Seq2SeqConfig(copy=True), None, VocabConfig("char", "char", shared=False))
