@@ -8,8 +8,9 @@
 
 By default figures are those of validation, by which settings are chosen; --test names what is reported once, at the
 end. `--on split` keeps a tenth of the pairs, by source, out of training, for data without a test part. Each --run
-holds settings, key=value, that are trained in turn. Decoding is timed greedy and with the model's beam, over the
-sources measured on, repeated up to --decode of them. --show prints that many outputs, the first ones, to stderr.
+holds settings, key=value, that are trained in turn; steps or epochs among them take the place of --minutes. Decoding
+is timed greedy and with the model's beam, over the sources measured on, repeated up to --decode of them. --show prints
+that many outputs, the first ones, to stderr.
 """
 
 import argparse
@@ -63,7 +64,8 @@ def seconds_to_decode(model: Seq2Seq, sources: list[str], **search: Any) -> floa
 
 def measure(arguments: argparse.Namespace, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     task: Task = arguments.task
-    parts = configs(task, {"minutes": arguments.minutes, **settings})
+    budget = {} if {"steps", "epochs"} & settings.keys() else {"minutes": arguments.minutes}
+    parts = configs(task, budget | settings)
     splits, measured = splits_of(arguments, parts.pop("data"))
     model = fit_seq2seq(splits, folder / "model", task=task, report=Notes(), **parts)
     sources = list(answers(measured))

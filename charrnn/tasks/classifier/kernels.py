@@ -19,7 +19,8 @@ BEGINNING = uint64(1)
 
 
 @njit(inline="always")
-def _mix(state, value):
+def mix(state, value):
+    """A hash, and one more number in it."""
     state = (state ^ uint64(value)) * MULTIPLIER
     return state ^ (state >> uint64(29))
 
@@ -36,7 +37,7 @@ def _buckets_at(text, start, char_lengths, distance, num_buckets, out):
     count = 0
     state = MULTIPLIER
     for end in range(start, min(start + char_lengths[1], len(text))):
-        state = _mix(state, text[end])
+        state = mix(state, text[end])
         if end - start + 1 >= char_lengths[0]:
             out[count] = _bucket(state, CHARACTERS, num_buckets)
             count += 1
@@ -48,18 +49,18 @@ def _buckets_at(text, start, char_lengths, distance, num_buckets, out):
         words = 0
         for end in range(start + 1, len(text)):
             if text[end] != SPACE:
-                state = _mix(state, text[end])
+                state = mix(state, text[end])
                 continue
             words += 1
             if start == 0 and words <= distance:
-                out[count] = _bucket(_mix(BEGINNING, state), PAIRS, num_buckets)
+                out[count] = _bucket(mix(BEGINNING, state), PAIRS, num_buckets)
                 count += 1
             if words == 1:
                 first = state
                 out[count] = _bucket(state, WORDS, num_buckets)
                 count += 1
             else:
-                pair = _mix(_mix(first, SPACE), state)  # the order of the two counts
+                pair = mix(mix(first, SPACE), state)  # the order of the two counts
                 if words == 2:
                     out[count] = _bucket(pair, WORDS, num_buckets)
                     count += 1
@@ -148,7 +149,7 @@ def word_hashes(points, starts):
                 total += 1
                 state = MULTIPLIER
             else:
-                state = _mix(state, points[k])
+                state = mix(state, points[k])
         offsets[i + 1] = total
     return offsets, hashes[:total].copy()
 

@@ -45,6 +45,7 @@ class LinearConfig:
     pair_distance: int = 4  # of two words in a text that count as a pair, at most; the beginning is a word too
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
+    spelling: bool = True  # unknown words may be read as known ones
     noisy_copies: int = 1  # of the training texts, with typing mistakes, where unknown words are read as known ones
     refit: bool = True  # once all is chosen: on what was split off for validation too
 

@@ -8,10 +8,11 @@ Shapes: W known words, in order of their hashes; I entries of the index of what 
 import numpy as np
 from numba import int64, njit
 
-from charrnn.tasks.classifier.kernels import MULTIPLIER, SPACE, _mix
+from charrnn.tasks.classifier.kernels import MULTIPLIER, SPACE, mix
 
 ZERO, NINE = 48, 57
 LONGEST = 32  # letters of a word that is looked up
+MOST_LEAVINGS = 1 + LONGEST + LONGEST * (LONGEST - 1) // 2  # of a word without at most two letters
 EDIT = 6.0  # nats that a mistake costs
 
 
@@ -21,13 +22,13 @@ def mistakes(length):
     return 0 if length < 3 or length > LONGEST else 1 if length < 5 else 2
 
 
-@njit(inline="always")
+@njit(cache=True)
 def _hash(word, one, other):
     """Of a word without the letters at two places (−1: none)."""
     state = MULTIPLIER
     for k in range(len(word)):
         if k != one and k != other:
-            state = _mix(state, word[k])
+            state = mix(state, word[k])
     return int64(state)
 
 
@@ -54,7 +55,12 @@ def _leavings(word, most, out):
     return count
 
 
-MOST_LEAVINGS = 1 + LONGEST + LONGEST * (LONGEST - 1) // 2
+@njit(cache=True)
+def _has_digits(word):
+    digits = 0
+    for letter in word:
+        digits += ZERO <= letter <= NINE
+    return digits > 0
 
 
 @njit(cache=True)
@@ -64,22 +70,20 @@ def index(points, starts):
     Numbers are left out: one is not taken for another.
     """
     out = np.empty(MOST_LEAVINGS, np.int64)
-    hashes = np.empty(1024, np.int64)
-    words = np.empty(1024, np.int32)
     total = 0
-    for w in range(len(starts) - 1):
-        word = points[starts[w] : starts[w + 1]]
-        most = mistakes(len(word))
-        if most == 0 or ((word >= ZERO) & (word <= NINE)).any():
-            continue
-        count = _leavings(word, most, out)
-        while total + count > len(hashes):
-            hashes = np.concatenate((hashes, np.empty_like(hashes)))
-            words = np.concatenate((words, np.empty_like(words)))
-        hashes[total : total + count] = out[:count]
-        words[total : total + count] = w
-        total += count
-    return hashes[:total].copy(), words[:total].copy()
+    for fill in (False, True):
+        hashes, words = np.empty(total, np.int64), np.empty(total, np.int32)
+        total = 0
+        for w in range(len(starts) - 1):
+            word = points[starts[w] : starts[w + 1]]
+            most = mistakes(len(word))
+            if most == 0 or _has_digits(word):
+                continue
+            count = _leavings(word, most, out)
+            for k in range(count if fill else 0):
+                hashes[total + k], words[total + k] = out[k], w
+            total += count
+    return hashes, words
 
 
 @njit(cache=True)
@@ -103,10 +107,16 @@ def distance(one, other, rows):
 
 
 @njit(cache=True)
-def _find(hashes, value):
-    """Where a hash stands, or −1."""
-    place = np.searchsorted(hashes, value)
-    return place if place < len(hashes) and hashes[place] == value else -1
+def _first(hashes, value):
+    """Where a hash stands first, or −1: hashes are in order."""
+    low, high = 0, len(hashes)
+    while low < high:
+        middle = (low + high) // 2
+        if hashes[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(hashes) and hashes[low] == value else -1
 
 
 @njit(cache=True)
@@ -114,14 +124,14 @@ def nearest(query, most, known, scratch):
     """The likeliest known word with at most so many mistakes: (mistakes, word), or (−1, −1)."""
     points, starts, hashes, costs, index_hashes, index_words = known
     out, rows = scratch
-    exact = _find(hashes, _hash(query, -1, -1))
+    exact = _first(hashes, _hash(query, -1, -1))
     if exact >= 0:
         return 0, exact
     most = min(most, mistakes(len(query)))
     best, found, cost = -1, -1, np.inf
     for k in range(_leavings(query, most, out) if most > 0 else 0):
-        place = np.searchsorted(index_hashes, out[k])
-        while place < len(index_hashes) and index_hashes[place] == out[k]:
+        place = _first(index_hashes, out[k])
+        while 0 <= place < len(index_hashes) and index_hashes[place] == out[k]:
             word = index_words[place]
             place += 1
             if word == found or EDIT + costs[word] >= cost:
@@ -131,6 +141,22 @@ def nearest(query, most, known, scratch):
             if apart <= min(most, mistakes(len(spelled))) and EDIT * apart + costs[word] < cost:
                 best, found, cost = apart, word, EDIT * apart + costs[word]
     return best, found
+
+
+@njit(cache=True)
+def _copy(letters, out, place):
+    """Write letters to `out` from a place on; returns the place after them. (Slices would take seconds to compile.)"""
+    for k in range(len(letters)):
+        out[place + k] = letters[k]
+    return place + len(letters)
+
+
+@njit(cache=True)
+def _all_known(words):
+    unknown = 0
+    for word in words:
+        unknown += word < 0
+    return unknown == 0
 
 
 @njit(cache=True)
@@ -172,10 +198,9 @@ def _reach_next(path, i, texts, spaces, words, unknown_cost, known, scratch, joi
         other = texts[spaces[j] + 1 : spaces[j + 1]]
         between = 0 if j == i + 1 else spaces[j] - spaces[i + 1] - 1
         both = len(one) + len(other)
-        if both > LONGEST or between > 1 or (words[i : j + 1] >= 0).all():
+        if both > LONGEST or between > 1 or _all_known(words[i : j + 1]):
             continue
-        joined[: len(one)] = one
-        joined[len(one) : both] = other
+        _copy(other, joined, _copy(one, joined, 0))
         apart, word = nearest(joined[:both], 1, known, scratch)
         if apart >= 0:  # a space, or a sign, stands where none belongs, or for a letter
             _reach(path, i, j + 1, EDIT * max(apart, 1) + costs[word], word, -1)
@@ -199,21 +224,23 @@ def mend(texts, starts, known, unknown_cost):
     out_starts = np.zeros(len(starts), np.int64)
     total = 0
     for t in range(len(starts) - 1):
-        spaces = starts[t] + np.flatnonzero(texts[starts[t] : starts[t + 1]] == SPACE)
-        number = len(spaces) - 1
+        spaces, number = np.empty(starts[t + 1] - starts[t], np.int64), -1
+        for k in range(starts[t], starts[t + 1]):
+            if texts[k] == SPACE:
+                number += 1
+                spaces[number] = k
         words = np.empty(number, np.int64)
         for i in range(number):
-            words[i] = _find(hashes, _hash(texts[spaces[i] + 1 : spaces[i + 1]], -1, -1))
-        if (words >= 0).all():
-            length = starts[t + 1] - starts[t]
-            out[total : total + length] = texts[starts[t] : starts[t + 1]]
-            total += length
+            words[i] = _first(hashes, _hash(texts[spaces[i] + 1 : spaces[i + 1]], -1, -1))
+        if _all_known(words):
+            total = _copy(texts[starts[t] : starts[t + 1]], out, total)
             out_starts[t + 1] = total
             continue
-        costs = np.full(number + 1, np.inf)
-        costs[0] = 0.0
-        reached = np.empty((3, number + 1), np.int64)
-        froms, firsts, seconds = reached[0], reached[1], reached[2]
+        costs = np.empty(number + 1)
+        for i in range(number + 1):
+            costs[i] = np.inf if i > 0 else 0.0
+        froms, firsts = np.empty(number + 1, np.int64), np.empty(number + 1, np.int64)
+        seconds = np.empty(number + 1, np.int64)
         path = (costs, froms, firsts, seconds)
         for i in range(number):
             _reach_next(path, i, texts, spaces, words, unknown_cost, known, scratch, joined)
@@ -228,16 +255,12 @@ def mend(texts, starts, known, unknown_cost):
         while place < number:
             end = follows[place]
             if firsts[end] < 0:
-                begin = spaces[place] + 1
-                length = spaces[end] + 1 - begin
-                out[total : total + length] = texts[begin : begin + length]
-                total += length
+                total = _copy(texts[spaces[place] + 1 : spaces[end] + 1], out, total)
             for word in (firsts[end], seconds[end]):
                 if word >= 0:
-                    length = known_starts[word + 1] - known_starts[word]
-                    out[total : total + length] = known_points[known_starts[word] : known_starts[word + 1]]
-                    out[total + length] = SPACE
-                    total += length + 1
+                    total = _copy(known_points[known_starts[word] : known_starts[word + 1]], out, total)
+                    out[total] = SPACE
+                    total += 1
             place = end
         out_starts[t + 1] = total
     return out[:total].copy(), out_starts

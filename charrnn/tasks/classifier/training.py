@@ -220,7 +220,7 @@ class _Session:
     def _fit_linear(self) -> LinearModel:
         begin, run = time.monotonic(), self.run
         linear = self._linear_on(self.texts, self.targets)
-        if self._spelling_helps(linear):
+        if run.linear.spelling and self._spelling_helps(linear):
             linear = self._linear_on(self.texts, self.targets, spelling=Spelling.learn(self.texts))
         accuracy = _accuracy(linear.scores(self.val_texts), self.val_targets)
         if run.words is not None:

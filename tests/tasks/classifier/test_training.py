@@ -116,6 +116,9 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
         loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
         spoiled = [words[0][1:], "xpa"]
         assert torch.equal(loaded.probabilities(spoiled), model.probabilities(spoiled))
+    notes = Stop()
+    assert train("without", tmp_path / "True.tsv", spelling=False, report=notes).linear.spelling is None
+    assert not [note for note in notes.notes if note.startswith("unknown words")]
 
 
 def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) -> None:
