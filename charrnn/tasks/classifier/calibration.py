@@ -44,6 +44,13 @@ def nats(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").sum(-1).mean()
 
 
+def accuracy(scores: Tensor, targets: Tensor) -> float:
+    """Share of texts whose class (N,), or whose very set of classes (N, C), is found by scores (N, C) above zero."""
+    if targets.dim() == 1:
+        return (scores.argmax(1) == targets).double().mean().item()
+    return ((scores > 0) == targets.bool()).all(1).double().mean().item()
+
+
 def fit_blend(network: Tensor, linear: Tensor, targets: Tensor) -> Blend:
     """The weights that make validation texts likeliest: (N, C) of each model, targets as in `nats`."""
     network, linear = network.double(), linear.double()

@@ -180,7 +180,7 @@ class LinearModel:
 def _as_meant(texts: Sequence[str], spelling: Spelling | None) -> tuple[Array, Array]:
     """Code points of texts and where each starts, unknown words spelled as known ones."""
     points, starts = code_points(texts)
-    return (points, starts) if spelling is None else spelling.mend(points, starts)
+    return (points, starts) if spelling is None else spelling.correct(points, starts)
 
 
 def _reach(config: LinearConfig) -> tuple[tuple[int, int], int]:

@@ -74,9 +74,7 @@ class TextBatches:
         self.seed = seed
         lengths = np.array([min(len(text), max_chars) for text in texts])
         self.batches = ShuffledBatches(lengths, batch_size, MAX_TOKENS, seed)
-        draw = np.random.default_rng(seed)
-        chosen = draw.choice(len(texts), min(LETTER_TEXTS, len(texts)), replace=False)
-        self.letters = "".join(texts[i][:max_chars] for i in chosen)
+        self.letters = common_letters(texts, max_chars, seed)
 
     def next_batch(self) -> tuple[Tensor, Inputs]:
         """The indices (B,) of the next texts, and what the network reads of them."""
@@ -104,6 +102,13 @@ class TextBatches:
         if draw.random() < config.noisy_texts:
             text = add_noise(text, draw.uniform(0, config.noise), self.letters, draw)
         return text
+
+
+def common_letters(texts: Sequence[str], max_chars: int, seed: int) -> str:
+    """Characters of some texts, each as often as it is there: what a wrong one is drawn from."""
+    draw = np.random.default_rng(seed)
+    chosen = draw.choice(len(texts), min(LETTER_TEXTS, len(texts)), replace=False)
+    return "".join(texts[i][:max_chars] for i in chosen)
 
 
 class ClassifierObjective:

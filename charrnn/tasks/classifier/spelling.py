@@ -4,7 +4,7 @@ than a new word.
 A noisy channel (Kernighan, Church & Gale 1990) with the frequencies of the training texts' words, over all readings of
 a text at once.
 
-Shapes: N texts, W words, I entries of the index of what is left of words when letters go (Garbe 2012, SymSpell).
+Shapes: N texts, W words.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 
 class Spelling:
-    """`mend(*code_points(texts))`: code points of the texts as they were probably meant."""
+    """`correct(*code_points(texts))`: code points of the texts as they were probably meant."""
 
     def __init__(self, points: Array, starts: Array, counts: Array) -> None:
         """The known words in order of their hashes, word i being points[starts[i] : starts[i + 1]] with starts
@@ -35,7 +35,7 @@ class Spelling:
         self.points, self.starts, self.counts = points, starts, counts
         hashes = spelling_kernels.hashes_of(points, starts)
         costs = np.log(counts.sum()) - np.log(counts)
-        index, words = spelling_kernels.index(points, starts)
+        index, words = spelling_kernels.deletion_index(points, starts)
         order = np.argsort(index, kind="stable")
         self._known = points, starts, hashes, costs, index[order], words[order]
         self._unknown_cost = float(np.log(counts.sum())) + UNKNOWN
@@ -54,10 +54,10 @@ class Spelling:
         lengths = [len(word) for word in words]
         return cls(np.concatenate([points[:0], *words]), np.cumsum([0, *lengths]), counts[chosen])
 
-    def mend(self, points: Array, starts: Array) -> tuple[Array, Array]:
+    def correct(self, points: Array, starts: Array) -> tuple[Array, Array]:
         """Code points of texts and where each starts (N + 1,), as they were probably meant."""
-        mended: tuple[Array, Array] = spelling_kernels.mend(points, starts, self._known, self._unknown_cost)
-        return mended
+        corrected: tuple[Array, Array] = spelling_kernels.correct(points, starts, self._known, self._unknown_cost)
+        return corrected
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved of it, by name."""

@@ -2,7 +2,10 @@
 
 Texts are UTF-32 code points, as in `kernels`: words parted by single spaces, with a space at either end.
 
-Shapes: W known words, in order of their hashes; I entries of the index of what is left of them when letters go.
+Words that are a few edits apart have a common rest when as many letters are deleted from each: so an index of such
+rests finds the known words near any other (Garbe 2012, SymSpell).
+
+Shapes: W known words, in order of their hashes; I entries of the index.
 """
 
 import numpy as np
@@ -12,12 +15,12 @@ from charrnn.tasks.classifier.kernels import MULTIPLIER, SPACE, mix
 
 ZERO, NINE = 48, 57
 LONGEST = 32  # letters of a word that is looked up
-MOST_LEAVINGS = 1 + LONGEST + LONGEST * (LONGEST - 1) // 2  # of a word without at most two letters
+MOST_DELETIONS = 1 + LONGEST + LONGEST * (LONGEST - 1) // 2  # of a word: it, and without one letter or two
 EDIT = 6.0  # nats that a mistake costs
 
 
 @njit(cache=True)
-def mistakes(length):
+def max_edits(length):
     """How many mistakes a word of so many letters may have."""
     return 0 if length < 3 or length > LONGEST else 1 if length < 5 else 2
 
@@ -42,7 +45,7 @@ def hashes_of(points, starts):
 
 
 @njit(cache=True)
-def _leavings(word, most, out):
+def _deletions(word, most, out):
     """Write hashes of a word and of all that is left of it without one letter, or two; returns how many there are."""
     out[0] = _hash(word, -1, -1)
     count = 1
@@ -64,22 +67,22 @@ def _has_digits(word):
 
 
 @njit(cache=True)
-def index(points, starts):
-    """What is left of each word when as many letters go as it may have mistakes: hashes (I,) and words (I,).
+def deletion_index(points, starts):
+    """What is left of each word without as many letters as it may have mistakes: hashes (I,) and words (I,).
 
     Numbers are left out: one is not taken for another.
     """
-    out = np.empty(MOST_LEAVINGS, np.int64)
+    out = np.empty(MOST_DELETIONS, np.int64)
     total = 0
     for fill in (False, True):
         hashes, words = np.empty(total, np.int64), np.empty(total, np.int32)
         total = 0
         for w in range(len(starts) - 1):
             word = points[starts[w] : starts[w + 1]]
-            most = mistakes(len(word))
+            most = max_edits(len(word))
             if most == 0 or _has_digits(word):
                 continue
-            count = _leavings(word, most, out)
+            count = _deletions(word, most, out)
             for k in range(count if fill else 0):
                 hashes[total + k], words[total + k] = out[k], w
             total += count
@@ -87,8 +90,9 @@ def index(points, starts):
 
 
 @njit(cache=True)
-def distance(one, other, rows):
-    """Letters to replace, drop, insert or swap with a neighbour, to make one word of the other; none twice.
+def edit_distance(one, other, rows):
+    """Letters to replace, drop, insert or swap with a neighbour, to make one word of the other; none twice: the optimal
+    string alignment distance.
 
     `rows` (3, LONGEST + 1) is scratch space.
     """
@@ -127,9 +131,9 @@ def nearest(query, most, known, scratch):
     exact = _first(hashes, _hash(query, -1, -1))
     if exact >= 0:
         return 0, exact
-    most = min(most, mistakes(len(query)))
+    most = min(most, max_edits(len(query)))
     best, found, cost = -1, -1, np.inf
-    for k in range(_leavings(query, most, out) if most > 0 else 0):
+    for k in range(_deletions(query, most, out) if most > 0 else 0):
         place = _first(index_hashes, out[k])
         while 0 <= place < len(index_hashes) and index_hashes[place] == out[k]:
             word = index_words[place]
@@ -137,8 +141,8 @@ def nearest(query, most, known, scratch):
             if word == found or EDIT + costs[word] >= cost:
                 continue
             spelled = points[starts[word] : starts[word + 1]]
-            apart = distance(query, spelled, rows)
-            if apart <= min(most, mistakes(len(spelled))) and EDIT * apart + costs[word] < cost:
+            apart = edit_distance(query, spelled, rows)
+            if apart <= min(most, max_edits(len(spelled))) and EDIT * apart + costs[word] < cost:
                 best, found, cost = apart, word, EDIT * apart + costs[word]
     return best, found
 
@@ -211,14 +215,14 @@ def _reach_next(path, i, texts, spaces, words, unknown_cost, known, scratch, joi
 
 
 @njit(cache=True)
-def mend(texts, starts, known, unknown_cost):
+def correct(texts, starts, known, unknown_cost):
     """Texts with words that are not known spelled as known ones, where that is likelier: points and starts.
 
     A text is read as the words that cost least: a known word −ln of its frequency, a mistake `EDIT`, a word that stays
     unknown `unknown_cost`. A space may be missing, stand where none belongs, or have changed places with a letter.
     """
     known_points, known_starts, hashes = known[:3]
-    scratch = (np.empty(MOST_LEAVINGS, np.int64), np.empty((3, LONGEST + 1), np.int64))
+    scratch = (np.empty(MOST_DELETIONS, np.int64), np.empty((3, LONGEST + 1), np.int64))
     joined = np.empty(LONGEST, texts.dtype)
     out = np.empty(3 * len(texts), texts.dtype)  # no reading is longer
     out_starts = np.zeros(len(starts), np.int64)

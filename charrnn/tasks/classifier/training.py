@@ -28,11 +28,12 @@ from charrnn.network.model import Network
 from charrnn.settings import changed, distribute, from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.classifier import report as reporting
-from charrnn.tasks.classifier.calibration import Blend, fit_blend, probabilities
+from charrnn.tasks.classifier.calibration import Blend, accuracy, fit_blend, probabilities
 from charrnn.tasks.classifier.card import model_card
 from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, read_examples
 from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
 from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
+from charrnn.tasks.classifier.linear_training import LinearTraining
 from charrnn.tasks.classifier.model import Classifier, write_weights
 from charrnn.tasks.classifier.network import WINDOW, ClassifierConfig, ClassifierNetwork, View, ViewName
 from charrnn.tasks.classifier.objective import (
@@ -43,9 +44,7 @@ from charrnn.tasks.classifier.objective import (
     TextBatches,
 )
 from charrnn.tasks.classifier.run import EXAMPLES, WORDS, Run
-from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.words import WordVectors
-from charrnn.text.noise import add_noise
 from charrnn.text.reading import find_text
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
@@ -187,6 +186,8 @@ class _Session:
         self.texts = [example.text for example in run.splits.train]
         self.val_texts = [example.text for example in run.splits.val]
         self.targets, self.val_targets = (self._targets(part) for part in (run.splits.train, run.splits.val))
+        train, val = (self.texts, self.targets), (self.val_texts, self.val_targets)
+        self.linear_training = LinearTraining(run, train, val, report)
         self.watched = _some(self.val_texts, run.training)
         self.seconds: dict[str, float] = {}
         torch.manual_seed(run.training.seed)
@@ -210,77 +211,14 @@ class _Session:
     def carry_out(self) -> Classifier:
         """All parts of the run that are not done yet."""
         self._describe()
-        self.linear = self._fit_linear()
+        begin = time.monotonic()
+        self.linear = self.linear_training.fit()
+        self.seconds["linear model"] = time.monotonic() - begin
         self.val_scores = self.linear.scores(self.val_texts)
         if self.run.objective.pretraining:
             self._pretrain(self.run.objective.pretraining)
         self._train()
         return self._finish()
-
-    def _fit_linear(self) -> LinearModel:
-        begin, run = time.monotonic(), self.run
-        linear = self._linear_on(self.texts, self.targets)
-        if run.linear.spelling and self._spelling_helps(linear):
-            linear = self._linear_on(self.texts, self.targets, spelling=Spelling.learn(self.texts))
-        accuracy = _accuracy(linear.scores(self.val_texts), self.val_targets)
-        if run.words is not None:
-            informed = self._linear_on(self.texts, self.targets, run.words, linear.spelling)
-            with_words = _accuracy(informed.scores(self.val_texts), self.val_targets)
-            self.report.note(
-                f"what words mean: {100 * with_words:.1f} % right on validation with it, {100 * accuracy:.1f} % without"
-            )
-            if with_words > accuracy:
-                linear, accuracy = informed, with_words
-        self.seconds["linear model"] = time.monotonic() - begin
-        self.report.note(
-            f"linear model: {linear.weight.numel():,} weights in {self.seconds['linear model']:.1f} s, "
-            f"{100 * accuracy:.1f} % right on validation"
-        )
-        return linear
-
-    def _spelling_helps(self, linear: LinearModel) -> bool:
-        """Whether more validation texts, half of them with typing mistakes, are right if their unknown words are read
-        as known ones."""
-        texts = [*self.val_texts, *self._with_mistakes(self.val_texts)]
-        targets = torch.cat([self.val_targets, self.val_targets])
-        as_they_stand, as_meant = (
-            _accuracy(replaced.scores(texts), targets)
-            for replaced in (linear, linear.spelled_as(Spelling.learn(self.texts)))
-        )
-        self.report.note(
-            f"unknown words read as known ones: {100 * as_meant:.1f} % right on validation, half of it with typing "
-            f"mistakes, {100 * as_they_stand:.1f} % as they stand"
-        )
-        return as_meant > as_they_stand
-
-    def _with_mistakes(self, texts: Sequence[str]) -> list[str]:
-        """The texts with typing mistakes, as the network sees them in training."""
-        draw, letters = np.random.default_rng(self.run.training.seed), self._batches().letters
-        most = self.run.objective.noise
-        return [add_noise(text, draw.uniform(0, most), letters, draw) for text in texts]
-
-    def _linear_on(
-        self,
-        texts: Sequence[str],
-        targets: Tensor,
-        words: WordVectors | None = None,
-        spelling: Spelling | None = None,
-    ) -> LinearModel:
-        run = self.run
-        belongs = targets.bool()
-        if targets.dim() == 1:
-            belongs = torch.zeros(len(texts), len(run.splits.labels), dtype=torch.bool)
-            belongs.scatter_(1, targets[:, None], True)
-        copies = 0 if spelling is None else run.linear.noisy_copies
-        return LinearModel.fit(
-            [*texts, *self._with_mistakes([*texts] * copies)],
-            belongs.repeat(1 + copies, 1).numpy(),
-            run.linear,
-            words=words,
-            spelling=spelling,
-            balanced=run.objective.balanced,
-            seed=run.training.seed,
-        )
 
     def _pretrain(self, share: float) -> None:
         """Let the encoders learn to read, in a share of the budget, and keep the best."""
@@ -344,7 +282,7 @@ class _Session:
         """Say how good the weights are, and keep them if they are the best so far."""
         logits, scores, targets = self.objective.val_logits, self.val_scores[self.watched], self.objective.val_targets
         blend = fit_blend(logits, scores, targets)
-        blended, alone = _accuracy(blend.logits(logits, scores), targets), _accuracy(logits, targets)
+        blended, alone = accuracy(blend.logits(logits, scores), targets), accuracy(logits, targets)
         self.report.note(f"  {100 * blended:.1f} % right with the linear model, {100 * alone:.1f} % alone")
         if is_best:
             write_weights(self.output, self.objective.average.weights, self.linear)
@@ -361,16 +299,12 @@ class _Session:
         report: dict[str, Any] = {
             "validation": reporting.evaluate(splits.labels, splits.val, found, splits.multi_label),
             "alone": {
-                "network": _accuracy(logits, self.val_targets),
-                "linear": _accuracy(self.val_scores, self.val_targets),
+                "network": accuracy(logits, self.val_targets),
+                "linear": accuracy(self.val_scores, self.val_targets),
             },
         }
-        linear = self.linear
-        if run.linear.refit and not splits.val_was_given:
-            all_targets = torch.cat([self.targets, self.val_targets])
-            texts = [*self.texts, *self.val_texts]
-            spelling = None if linear.spelling is None else Spelling.learn(texts)
-            linear = self._linear_on(texts, all_targets, linear.words, spelling)
+        refit = run.linear.refit and not splits.val_was_given
+        linear = self.linear_training.refit(self.linear) if refit else self.linear
         classifier = self._classifier(linear, blend, {})
         if splits.test:
             begin = time.monotonic()
@@ -470,13 +404,6 @@ def _some(texts: Sequence[str], training: TrainingConfig) -> list[int]:
     order = draw.permutation(len(texts))
     chars = np.cumsum([min(len(texts[i]), training.bptt_len) for i in order])
     return sorted(order[: max(int((chars <= WATCHED_CHARS).sum()), 1)].tolist())
-
-
-def _accuracy(scores: Tensor, targets: Tensor) -> float:
-    """Share of texts whose class (N,), or whose very set of classes (N, C), is found by scores (N, C) above zero."""
-    if targets.dim() == 1:
-        return (scores.argmax(1) == targets).double().mean().item()
-    return ((scores > 0) == targets.bool()).all(1).double().mean().item()
 
 
 def _default_minutes(num_texts: int) -> float:

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.tasks.classifier import spelling_kernels
-from charrnn.tasks.classifier.spelling import Spelling
-from charrnn.tasks.classifier.spelling_kernels import EDIT, LONGEST, MOST_LEAVINGS, mistakes
+from charrnn.tasks.classifier.spelling import UNKNOWN, Spelling
+from charrnn.tasks.classifier.spelling_kernels import EDIT, LONGEST, MOST_DELETIONS, max_edits
 from charrnn.tasks.classifier.tokens import code_points
 
 TEXTS = 30 * ["What does the bureau stand for?", "When was the Bureau founded?", "in 1984 , they stand here"]
 SPELLING = Spelling.learn(TEXTS)
 
 
-def mended(text: str, spelling: Spelling = SPELLING) -> str:
-    points, starts = spelling.mend(*code_points([text]))
+def corrected(text: str, spelling: Spelling = SPELLING) -> str:
+    points, starts = spelling.correct(*code_points([text]))
     assert starts.tolist() == [0, len(points)]
     return points.astype("<u4").tobytes().decode("utf-32-le")
 
@@ -41,12 +41,12 @@ words = st.text("abc", min_size=1, max_size=6)
 @given(st.lists(words, min_size=1, max_size=12), words, st.integers(0, 2))
 def test_the_nearest_word_is_the_one_that_costs_least(known: list[str], query: str, most: int) -> None:
     spelling = Spelling.learn([" ".join(known)])
-    scratch = (np.empty(MOST_LEAVINGS, np.int64), np.empty((3, LONGEST + 1), np.int64))
+    scratch = (np.empty(MOST_DELETIONS, np.int64), np.empty((3, LONGEST + 1), np.int64))
     points = np.frombuffer(query.encode("utf-32-le"), dtype=np.uint32)
     found, word = spelling_kernels.nearest(points, most, spelling._known, scratch)
     costs = {each: -math.log(known.count(each) / len(known)) for each in known}
     near = {each: apart(query, each) for each in known}
-    allowed = [each for each in known if near[each] <= min(most, mistakes(len(query)), mistakes(len(each)))]
+    allowed = [each for each in known if near[each] <= min(most, max_edits(len(query)), max_edits(len(each)))]
     if query in known:
         allowed = [query]
     if not allowed:
@@ -55,6 +55,55 @@ def test_the_nearest_word_is_the_one_that_costs_least(known: list[str], query: s
     chosen = known_words(spelling)[word]
     assert found == near[chosen]
     assert EDIT * found + costs[chosen] == pytest.approx(min(EDIT * near[each] + costs[each] for each in allowed))
+
+
+def near(query: str, most: int, costs: dict[str, float]) -> list[tuple[float, str]]:
+    """Known words with at most so many mistakes, and what each costs; a known word is only itself."""
+    if query in costs:
+        return [(costs[query], query)]
+    most = min(most, max_edits(len(query)))
+    found = [(apart(query, word), word) for word in costs]
+    return [(EDIT * far + costs[word], word) for far, word in found if far <= min(most, max_edits(len(word)))]
+
+
+def readings(text: list[str], costs: dict[str, float], unknown: float) -> list[tuple[float, str]]:
+    """All ways to read words, and what each costs, by their definition."""
+    if not text:
+        return [(0.0, "")]
+    one, ways = text[0], [(1, costs.get(text[0], unknown), text[0])]
+    pairs = []  # words read, and the two words that they may stand for
+    if one not in costs:
+        ways += [(1, cost, word) for cost, word in near(one, 2, costs)]
+        pairs += [(1, one[:i], one[j:]) for i in range(1, len(one)) for j in (i, i + 1) if j < len(one)]
+    for count in (2, 3):
+        ends, middle = text[:count], "".join(text[1 : count - 1])
+        if len(ends) < count or len(middle) > 1 or all(word in costs for word in ends):
+            continue
+        joined = ends[0] + ends[-1]
+        for cost, word in near(joined, 1, costs):
+            ways.append((count, cost if word != joined else cost + EDIT, word))
+        if count == 2:
+            pairs += [(2, joined[:i], joined[i:]) for i in (len(one) - 1, len(one) + 1) if 0 < i < len(joined)]
+    for count, left, right in pairs:
+        for most in (0, 1):
+            for cost, word in near(left, most, costs):
+                for other_cost, other in near(right, 1 - most, costs):
+                    ways.append((count, EDIT + cost + other_cost, f"{word} {other}"))
+    return [
+        (cost + rest, f"{said} {more}")
+        for count, cost, said in ways
+        for rest, more in readings(text[count:], costs, unknown)
+    ]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(words, min_size=1, max_size=30), st.lists(words, min_size=1, max_size=4))
+def test_a_text_is_read_in_the_way_that_costs_least(known: list[str], text: list[str]) -> None:
+    costs = {word: -math.log(known.count(word) / len(known)) for word in known}
+    every = readings(text, costs, math.log(len(known)) + UNKNOWN)
+    least = min(cost for cost, _ in every)
+    found = corrected(" ".join(text), Spelling.learn([" ".join(known)]))
+    assert found in {f" {said}" for cost, said in every if cost <= least + 1e-9}
 
 
 def known_words(spelling: Spelling) -> list[str]:
@@ -79,6 +128,8 @@ def test_the_words_are_those_of_the_texts() -> None:
         ("what doesxthe bureau", " what does the bureau "),  # it has become a letter
         ("what doe sthe bureau", " what does the bureau "),  # it has changed places with a letter
         ("what doest he bureau", " what does the bureau "),
+        ("i nthe bureau", " in the bureau "),
+        ("int he bureau", " in the bureau "),
         ("what does the bur au", " what does the bureau "),  # one stands for a letter
         ("what does the bur;au", " what does the bureau "),
         ("founded by Xyzzy", " founded by xyzzy "),  # nothing known is near
@@ -88,22 +139,28 @@ def test_the_words_are_those_of_the_texts() -> None:
     ],
 )
 def test_texts_are_read_as_they_were_meant(text: str, meant: str) -> None:
-    assert mended(text) == meant
+    assert corrected(text) == meant
 
 
 def test_a_word_that_is_likelier_new_stays() -> None:
     """Two mistakes cost more than a new word, unless the word is frequent."""
-    assert mended("the foudned", Spelling.learn(["the founded"])) == " the founded "
-    assert mended("the fuodned", Spelling.learn(["the founded"])) == " the fuodned "
-    assert mended("the fuodned", SPELLING) == " the founded "
+    assert corrected("the foudned", Spelling.learn(["the founded"])) == " the founded "
+    assert corrected("the fuodned", Spelling.learn(["the founded"])) == " the fuodned "
+    assert corrected("the fuodned", SPELLING) == " the founded "
+
+
+def test_beside_a_missing_space_either_word_may_have_a_mistake() -> None:
+    """Two mistakes: these words are frequent enough."""
+    spelling = Spelling.learn(1000 * ["what does the bureau"])
+    assert corrected("whtadoes thebureua", spelling) == " what does the bureau "
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.text("whatdoes ?8,\n日", max_size=20), max_size=6))
 def test_each_text_is_read_alone(texts: list[str]) -> None:
-    points, starts = SPELLING.mend(*code_points(texts))
+    points, starts = SPELLING.correct(*code_points(texts))
     together = [points[start:end].tolist() for start, end in itertools.pairwise(starts)]
-    alone = [SPELLING.mend(*code_points([text]))[0].tolist() for text in texts]
+    alone = [SPELLING.correct(*code_points([text]))[0].tolist() for text in texts]
     assert together == alone
 
 
@@ -111,7 +168,7 @@ def test_it_is_saved_and_what_is_damaged_is_told() -> None:
     tensors = SPELLING.tensors()
     loaded = Spelling.from_tensors(tensors)
     assert loaded is not None
-    assert mended("whta doees teh buraeu stnd forr", loaded) == " what does the bureau stand for "
+    assert corrected("whta doees teh buraeu stnd forr", loaded) == " what does the bureau stand for "
     assert Spelling.from_tensors({}) is None
     for name, wrong in {
         "starts": tensors["spelling.starts"][:-1],

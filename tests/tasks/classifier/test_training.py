@@ -116,6 +116,12 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
         loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
         spoiled = [words[0][1:], "xpa"]
         assert torch.equal(loaded.probabilities(spoiled), model.probabilities(spoiled))
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", tmp_path / "True.tsv", report=Stop(2))
+    charrnn.resume_classifier(tmp_path / "parts")
+    whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("model True", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
     notes = Stop()
     assert train("without", tmp_path / "True.tsv", spelling=False, report=notes).linear.spelling is None
     assert not [note for note in notes.notes if note.startswith("unknown words")]
