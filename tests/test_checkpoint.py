@@ -64,7 +64,9 @@ def logits_of(network: Network) -> torch.Tensor:
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_loaded_network_is_the_saved_one(cell: Cell, tied: bool, tmp_path: Path, vocab: Vocab) -> None:
-    network = build(vocab, cell=cell, tie_weights=tied, activation="relu", dropout=0.1)
+    network = build(vocab, cell=cell, tie_weights=tied, activation="relu", dropout=0.1, ngrams=7)
+    assert network.ngrams is not None
+    network.ngrams.codes.copy_(torch.arange(3, 10))
     loaded, loaded_vocab, config = load_network(save(tmp_path / "model", network, vocab), CPU)
     assert loaded.config == network.config
     assert loaded_vocab.pieces == vocab.pieces

@@ -104,7 +104,7 @@ class Generator:
         saved = read_model(directory)
         try:
             stepper = CompiledStepper(saved.network, saved.weights, weight_type)
-            if len(stepper.begin().logits[0]) != saved.vocab.seen_size + (len(saved.vocab) > saved.vocab.seen_size):
+            if len(stepper.begin().logits[0]) != saved.vocab.num_known:
                 raise ValueError(f"outputs for another vocabulary than one of {len(saved.vocab)} entries")
         except (KeyError, ValueError) as error:
             raise CharrnnError(
@@ -215,7 +215,7 @@ class Generator:
     def _allowed(self, only_chars: str | None) -> Array:
         """Which entries may be drawn (O,): those that training saw, and of these those made of `only_chars`."""
         seen = self.vocab.seen_size
-        allowed = np.arange(seen + (len(self.vocab) > seen)) < seen
+        allowed = np.arange(self.vocab.num_known) < seen
         if only_chars is not None:
             wanted = set(only_chars)
             for entry, piece in enumerate(self.vocab.pieces[:seen]):

@@ -3,8 +3,8 @@
 They hold no lock of Python, so that several threads can each write with lanes of their own.
 `charrnn.generation.reference` says what they compute and they are held to it.
 
-Shapes: T time, B lanes, R = T·B rows (row t·B + b), D width, N and M inputs and outputs of a product, N rounded up to
-a multiple of 8 (`PACK`) with zeros, L layers, O outputs of the network.
+Shapes: T time, B lanes, R = T·B rows (row t·B + b), D width, G n-grams, K lengths of them, N and M inputs and outputs
+of a product, N rounded up to a multiple of 8 (`PACK`) with zeros, L layers, O outputs of the network.
 """
 
 from typing import NamedTuple
@@ -65,10 +65,19 @@ class ElmanWeights(NamedTuple):
     activation: int
 
 
+class NGramWeights(NamedTuple):
+    """See `charrnn.network.ngrams`. Without any, both are empty."""
+
+    codes: npt.NDArray[np.int64]  # (G,), in order
+    rows: Floats  # (1 + G, D / K), the first zero
+    most: int  # K, or fewer where codes of the longest would be too large
+
+
 class Weights(NamedTuple):
     """A whole network. `norm` (D,) is that before the softmax, or empty."""
 
     embedding: Floats  # (entries, D)
+    ngrams: NGramWeights
     layers: MinGRUWeights | LSTMWeights | GRUWeights | ElmanWeights
     norm: Floats
     head: Matrices  # (N, O)
@@ -331,11 +340,43 @@ def _logits(weights, x, logits):
 
 
 @njit(**QUICK)
-def _embed(weights, entry, row):
-    """An entry's embedding into a row; entries that training never saw share the last one."""
-    vector = weights.embedding[min(entry, weights.embedding.shape[0] - 1)]
+def _embed(weights, entry, last, row):
+    """An entry's embedding, and that of the n-grams which it ends, into a row; `last` are the entries before it.
+
+    Entries that training never saw share the last embedding.
+    """
+    num_entries = weights.embedding.shape[0]
+    entry = min(entry, num_entries - 1)
+    vector = weights.embedding[entry]
     for j in range(vector.shape[0]):
         row[j] = vector[j]
+    codes, rows = weights.ngrams.codes, weights.ngrams.rows
+    if codes.shape[0] > 0:
+        part = rows.shape[1]
+        code, power = int64(entry + 1), int64(1)
+        for k in range(weights.ngrams.most):
+            power *= num_entries + 2
+            code += (last[last.shape[0] - 1 - k] + 1) * power
+            place = _place(codes, code)
+            if place < codes.shape[0] and codes[place] == code:
+                for j in range(part):
+                    row[k * part + j] += rows[place + 1, j]
+    for i in range(last.shape[0] - 1):
+        last[i] = last[i + 1]
+    last[-1] = entry
+
+
+@njit(**QUICK)
+def _place(codes, code):
+    """The first place in codes (G,), which are in order, of one not less than this."""
+    low, high = 0, codes.shape[0]
+    while low < high:
+        middle = (low + high) >> 1
+        if codes[middle] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @njit(**QUICK)
@@ -443,10 +484,11 @@ def draw(probs, uniform):
 
 
 @njit(nogil=True, cache=True, **QUICK)
-def write(weights, state, logits, recent, filters, allowed, uniforms, ids, nats):
+def write(weights, state, last, logits, recent, filters, allowed, uniforms, ids, nats):
     """Draw entries for B lanes and read each: logits (B, O), of the entries to come, and `state` go on in place.
 
-    recent (B, W) the last entries, −1 for none; filters (B, 5): temperature, top-k, top-p, min-p, repetition penalty;
+    So do the `last` entries (B, NGRAM_REACH), for the n-grams, and the `recent` ones (B, W), for the penalty, −1 for
+    none. filters (B, 5): temperature, top-k, top-p, min-p, repetition penalty;
     allowed (O,) booleans; uniforms (T, B) from 0 to 1 → ids, nats (T, B), nats being those of the unfiltered softmax.
     """
     lanes = logits.shape[0]
@@ -461,14 +503,14 @@ def write(weights, state, logits, recent, filters, allowed, uniforms, ids, nats)
             for i in range(recent.shape[1] - 1):
                 recent[b, i] = recent[b, i + 1]
             recent[b, -1] = entry
-            _embed(weights, entry, x[b])
+            _embed(weights, entry, last[b], x[b])
         advance(weights.layers, x, lanes, state)
         _logits(weights, x, logits)
 
 
 @njit(nogil=True, cache=True, **QUICK)
-def read(weights, state, logits, ids, nats):
-    """Read ids (T,) in one lane, many times at once: logits (1, O) and `state` go on in place.
+def read(weights, state, last, logits, ids, nats):
+    """Read ids (T,) in one lane, many times at once: logits (1, O), `state` and `last` (1, NGRAM_REACH) go on in place.
 
     nats (T,) of each, from the second on (the first too if logits are those of what came before); or empty: not asked.
     """
@@ -477,7 +519,7 @@ def read(weights, state, logits, ids, nats):
         count = min(BLOCK, ids.shape[0] - start)
         x = _padded(count, width)
         for t in range(count):
-            _embed(weights, ids[start + t], x[t])
+            _embed(weights, ids[start + t], last[0], x[t])
         advance(weights.layers, x, 1, state)
         if nats.shape[0] == 0:
             _logits(weights, x[count - 1 :], logits)

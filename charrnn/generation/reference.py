@@ -27,7 +27,7 @@ class NetworkStepper:
     def begin(self) -> Lanes:
         logits = np.zeros((1, self.network.head.out_features), np.float32)
         return Lanes(
-            _stacked(self.network.initial_state(1)), logits, np.full((1, REPETITION_WINDOW), NO_ENTRY, np.int64)
+            self._stacked(self.network.initial_state(1)), logits, np.full((1, REPETITION_WINDOW), NO_ENTRY, np.int64)
         )
 
     def read(self, lane: Lanes, ids: Ids) -> Lanes:
@@ -38,7 +38,7 @@ class NetworkStepper:
                 features, state = self.network.features(window, state)
                 logits = self.network.head(features[-1])
         recent = np.concatenate([lane.recent, ids[None]], axis=1)[:, -REPETITION_WINDOW:]
-        return Lanes(_stacked(state), lane.logits if logits is None else _array(logits), recent)
+        return Lanes(self._stacked(state), lane.logits if logits is None else _array(logits), recent)
 
     def write(
         self, lanes: Lanes, sampling: Sequence[SamplingConfig], allowed: Array, uniforms: Array
@@ -55,17 +55,20 @@ class NetworkStepper:
             with torch.inference_mode():
                 rows, state = self.network(torch.from_numpy(ids[t : t + 1]).to(self.device), state)
                 logits = _array(rows[0])
-        return Lanes(_stacked(state), logits, recent), ids, nats
+        return Lanes(self._stacked(state), logits, recent), ids, nats
 
     def _state(self, arrays: LaneState) -> State:
+        number = len(arrays) - (self.network.ngrams is not None)
+        layers = zip(*arrays[:number], strict=True)
         return tuple(
-            tuple(torch.from_numpy(np.ascontiguousarray(array[layer])).to(self.device) for array in arrays)
-            for layer in range(len(arrays[0]))
+            tuple(torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in layer)
+            for layer in (*layers, *([array] for array in arrays[number:]))
         )
 
-
-def _stacked(state: State) -> LaneState:
-    return tuple(_array(torch.stack(tensors)) for tensors in zip(*state, strict=True))
+    def _stacked(self, state: State) -> LaneState:
+        depth = len(self.network.layers)
+        layers = tuple(_array(torch.stack(tensors)) for tensors in zip(*state[:depth], strict=True))
+        return layers + tuple(last.cpu().numpy() for (last,) in state[depth:])
 
 
 def _array(tensor: Tensor) -> Array:

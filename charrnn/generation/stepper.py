@@ -17,12 +17,14 @@ import numpy.typing as npt
 
 from charrnn.generation import kernels
 from charrnn.generation.sampling import REPETITION_WINDOW, SamplingConfig
-from charrnn.network.config import Activation, NetworkConfig
+from charrnn.network.config import NGRAM_LENGTHS, NGRAM_REACH, Activation, NetworkConfig, ngrams_fit
 from charrnn.network.kernels import CONV_WIDTH
 
 Array = npt.NDArray[Any]
 Ids = npt.NDArray[np.int64]
-LaneState = tuple[Array, ...]  # of all layers, lanes in the last dimension but one: (L, B, D), and what else a cell has
+# Of all layers, lanes in the last dimension but one: (L, B, D), and what else a cell has. Then the last entries
+# (B, NGRAM_REACH), if there are n-grams.
+LaneState = tuple[Array, ...]
 WeightType = Literal["bf16", "fp32"]
 
 NO_ENTRY = -1  # in place of recent entries before the first
@@ -89,6 +91,8 @@ class CompiledStepper:
             "lstm": [(depth, 1, width)] * 2,
         }
         state = tuple(np.zeros(shape, np.float32) for shape in shapes.get(self.config.cell, [(depth, 1, width)]))
+        if self.config.ngrams:
+            state += (np.full((1, NGRAM_REACH), len(self.weights.embedding)),)
         logits = np.zeros((1, len(self.weights.head_bias)), np.float32)
         return Lanes(state, logits, np.full((1, REPETITION_WINDOW), NO_ENTRY))
 
@@ -112,7 +116,8 @@ class CompiledStepper:
             ids, nats = np.empty((len(uniforms), len(share)), np.int64), np.empty((len(uniforms), len(share)))
             drawn = np.ascontiguousarray(uniforms[:, share])
             chosen = self.single if len(share) == 1 else self.weights
-            kernels.write(chosen, part.state, part.logits, part.recent, filters[share], allowed, drawn, ids, nats)
+            state, last = self._parts(part)
+            kernels.write(chosen, state, last, part.logits, part.recent, filters[share], allowed, drawn, ids, nats)
             return part, ids, nats
 
         parts = [write(shares[0])] if count == 1 else list(self._threads.map(write, shares))
@@ -123,9 +128,16 @@ class CompiledStepper:
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(thread_name_prefix="charrnn")
 
+    def _parts(self, lanes: Lanes) -> tuple[LaneState, Ids]:
+        """The state of the layers, and the last entries (B, NGRAM_REACH), which without n-grams nobody looks at."""
+        if self.config.ngrams:
+            return lanes.state[:-1], lanes.state[-1]
+        return lanes.state, np.zeros((len(lanes), NGRAM_REACH), np.int64)
+
     def _read(self, lane: Lanes, ids: Ids, nats: Array) -> Lanes:
         after = lane.select([0])
-        kernels.read(self.weights, after.state, after.logits, np.ascontiguousarray(ids, np.int64), nats)
+        state, last = self._parts(after)
+        kernels.read(self.weights, state, last, after.logits, np.ascontiguousarray(ids, np.int64), nats)
         recent = np.concatenate([after.recent, ids[None]], axis=1)[:, -REPETITION_WINDOW:]
         return Lanes(after.state, after.logits, np.ascontiguousarray(recent))
 
@@ -186,13 +198,22 @@ def _weights(config: NetworkConfig, weights: Mapping[str, Array], pack: Callable
             )
     embedding = np.ascontiguousarray(weights["embedding.weight"], np.float32)
     head = weights.get("head.weight", embedding)
+    lengths = [length for length in NGRAM_LENGTHS if ngrams_fit(length, len(embedding))]
+    ngrams = kernels.NGramWeights(np.empty(0, np.int64), np.empty((0, 0), np.float32), 0)
+    if config.ngrams:
+        codes, rows = weights["ngrams.codes"], weights["ngrams.embedding.weight"]
+        if rows.shape != (1 + config.ngrams, config.width // len(NGRAM_LENGTHS)) or codes.shape != (config.ngrams,):
+            raise ValueError(f"n-grams {codes.shape} and their embeddings {rows.shape} for {config.ngrams} of them")
+        ngrams = kernels.NGramWeights(
+            np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(rows, np.float32), len(lengths)
+        )
     norm = weights["norm"] if config.cell == "mingru" else np.empty(0)
     if embedding.shape[1] != config.width or head.shape != embedding.shape:
         raise ValueError(f"an embedding {embedding.shape} and a softmax {head.shape} for a width of {config.width}")
     if any(name.startswith(f"layers.{depth}.") for name in weights):
         raise ValueError(f"more than {depth} layers")
     return kernels.Weights(
-        embedding, layers, norm.astype(np.float32), pack(head), weights["head.bias"].astype(np.float32)
+        embedding, ngrams, layers, norm.astype(np.float32), pack(head), weights["head.bias"].astype(np.float32)
     )
 
 

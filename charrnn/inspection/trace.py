@@ -136,8 +136,8 @@ def _side_by_side(states: Sequence[State]) -> State:
 
 
 def _recurrent(layer: tuple[Tensor, ...]) -> list[tuple[str, Tensor]]:
-    """The named parts (B, D) of a layer's state: h, and c of an lstm. Others, such as mingru's, hold past inputs."""
-    return list(zip("hc", (part for part in layer if part.dim() == 2), strict=False))
+    """The named parts (B, D) of a layer's state: h, and c of an lstm. Others, as a mingru's, hold past inputs."""
+    return list(zip("hc", (part for part in layer if part.dim() == 2 and part.is_floating_point()), strict=False))
 
 
 def _flat(state: State) -> Tensor:

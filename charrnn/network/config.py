@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +12,9 @@ Cell = Literal["mingru", "lstm", "gru", "elman"]
 Size = Literal["tiny", "small", "base", "large"]
 Activation = Literal["tanh", "sigmoid", "relu"]
 CELLS: tuple[Cell, ...] = get_args(Cell)
+
+NGRAM_LENGTHS = (2, 3, 4, 5)  # an entry with those before it
+NGRAM_REACH = max(NGRAM_LENGTHS) - 1
 
 # Width and layers. A mingru layer has 10·D² weights, the others' 2·D² (elman) to 8·D² (lstm).
 SIZES: dict[Size, dict[str, tuple[int, int]]] = {
@@ -35,6 +39,7 @@ class NetworkConfig:
     dropout: float | None = None  # None: chosen from the number of passes over the text
     activation: Activation = "tanh"  # of the elman cell
     tie_weights: bool = False  # one matrix for embedding and softmax
+    ngrams: int | None = None  # that have an embedding each, at most; None: what suits the text; 0: none
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -47,6 +52,8 @@ class NetworkConfig:
         for name, number in (("hidden_size", self.hidden_size), ("num_layers", self.num_layers)):
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
+        if self.ngrams is not None and self.ngrams < 0:
+            raise UsageError(f"ngrams must not be negative, not {self.ngrams}")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must lie in [0, 1), not {self.dropout}")
 
@@ -64,3 +71,8 @@ class NetworkConfig:
     def _shape(self) -> tuple[int, int]:
         shapes = SIZES[self.size or "small"]
         return shapes.get(self.cell, shapes["other"])
+
+
+def ngrams_fit(length: int, num_entries: int) -> bool:
+    """Whether so many entries have codes of 63 bits: see `charrnn.network.ngrams`."""
+    return length * math.log2(num_entries + 2) < 63

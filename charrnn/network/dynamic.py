@@ -20,7 +20,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.network.evaluation import WINDOW, score_stream
@@ -81,8 +81,7 @@ class _Learner:
         # For cuDNN's sake: `to` lays the copied weights side by side again, and it has gradients in training mode only.
         self.network = deepcopy(network).to(device).train().requires_grad_()
         self.network.set_dropout(0.0)
-        self.weights = list(self.network.parameters())
-        self.loaded = list(network.parameters())
+        self.weights, self.loaded = _adapted(self.network), _adapted(network)
         self.squares = [torch.zeros_like(weight) for weight in self.weights]
         self.num_steps = 0
 
@@ -104,6 +103,11 @@ class _Learner:
             square.lerp_(grad.square(), share)
             weight.addcdiv_(grad, square.sqrt().add_(EPSILON), value=-self.config.lr)
             weight.lerp_(loaded, self.config.decay)
+
+
+def _adapted(network: Network) -> list[nn.Parameter]:
+    """All but the embeddings of n-grams: a text that is read once has too little of each."""
+    return [weight for name, weight in network.named_parameters() if not name.startswith("ngrams.")]
 
 
 def _segments(chunks: Iterable[Tensor], length: int) -> Iterator[Tensor]:

@@ -1,5 +1,7 @@
 """The network: embedding → recurrent layers → softmax.
 
+The embedding is that of an entry, and of the frequent n-grams that end with it.
+
 Shapes: T time, B batch, D width, V = `seen_size`, O = number of outputs (V, and one more if some entries were never
 seen in training).
 """
@@ -26,9 +28,10 @@ from charrnn.network.cells import (
     product_dtype,
 )
 from charrnn.network.config import NetworkConfig
+from charrnn.network.ngrams import NGramsBefore
 from charrnn.network.operations import norm
 
-State = tuple[LayerState, ...]
+State = tuple[LayerState, ...]  # of the layers, and behind them that of the n-grams, if there are any
 
 EXPECTED_HEAD_SCALE = 0.3  # of the softmax's weights beside a bias that knows the frequencies
 
@@ -49,6 +52,7 @@ class Encoder(nn.Module):
         self.num_unseen = vocab_size - seen_size
         num_entries = seen_size + bool(self.num_unseen)
         self.embedding = nn.Embedding(num_entries, width, padding_idx=seen_size if self.num_unseen else None)
+        self.ngrams = NGramsBefore(config.ngrams, width, num_entries) if config.ngrams else None
         self.embedding_dropout = SharedDropout()
         self.layers = nn.ModuleList(_make_layer(config) for _ in range(config.depth))
         self.norm = nn.Parameter(torch.ones(width)) if config.cell == "mingru" else None
@@ -63,30 +67,37 @@ class Encoder(nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """The state before any text."""
-        return tuple(cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers)
+        layers = tuple(cast(RecurrentLayer, layer).initial_state(batch_size) for layer in self.layers)
+        return layers if self.ngrams is None else (*layers, self.ngrams.initial_state(batch_size))
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Ids (T, B) to their embeddings (T, B, D)."""
-        return cast(Tensor, self.embedding(ids.clamp(max=self.embedding.num_embeddings - 1)))
+    def known(self, ids: Tensor) -> Tensor:
+        """The same ids, one for all that training never saw."""
+        return ids.clamp(max=self.embedding.num_embeddings - 1)
 
-    def read(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Embeddings (T, B, D) and a state to the last layer's outputs (T, B, D) and the next state."""
-        x = self.embedding_dropout(x)
-        next_state = []
-        for layer, layer_state in zip(self.layers, state, strict=True):
+    def features(self, ids: Tensor, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        """Ids (T, B) and a state to the last layer's outputs (T, B, D) and the next state.
+
+        A mask (T, B, 1) scales the embeddings.
+        """
+        ids = self.known(ids)
+        layers, ngrams = state[: len(self.layers)], state[len(self.layers) :]
+        x = self.embedding(ids)
+        if self.ngrams is not None:
+            embedded, last = self.ngrams(ids, *ngrams)
+            x, ngrams = x + embedded, (last,)
+        x = self.embedding_dropout(x if mask is None else x * mask)
+        next_layers = []
+        for layer, layer_state in zip(self.layers, layers, strict=True):
             x, layer_state = layer(x, layer_state)
-            next_state.append(layer_state)
+            next_layers.append(layer_state)
         if self.norm is not None:
             x = norm(x, self.norm, product_dtype(x.device))
-        return x, tuple(next_state)
-
-    def features(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Ids (T, B) and a state to the last layer's outputs (T, B, D) and the next state."""
-        return self.read(self.embed(ids), state)
+        return x, (*next_layers, *ngrams)
 
     def num_parameters(self) -> int:
-        """All trained numbers."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        """All trained numbers but the embeddings of n-grams."""
+        ngrams = 0 if self.ngrams is None else self.ngrams.embedding.weight.numel()
+        return sum(parameter.numel() for parameter in self.parameters()) - ngrams
 
 
 class Network(Encoder):

@@ -76,6 +76,11 @@ class Vocab:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    @property
+    def num_known(self) -> int:
+        """Entries that a network tells apart: those that training saw, and one for all others."""
+        return self.seen_size + (len(self) > self.seen_size)
+
     @classmethod
     def load(cls, path: Path, seen_size: int) -> Vocab:
         """Read a `tokenizer.json`."""

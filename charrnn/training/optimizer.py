@@ -2,6 +2,9 @@
 
 A matrix's gradient G (rows, N), N its smaller side, is turned into the eigenbasis of the running mean of GᵀG, Adam
 makes its step there, and the step is turned back: one-sided SOAP (Vyas et al. 2024, arXiv 2409.11321).
+
+Tables of n-grams, of which a step sees few rows, are moved by Adagrad with one rate a row (Duchi et al. 2011; Naumov et
+al. 2019, arXiv 1906.00091): a row that is seen seldom makes large steps then, and none in between.
 """
 
 from __future__ import annotations
@@ -12,9 +15,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from charrnn.network.ngrams import NGrams
+
 COVARIANCE_DECAY = 0.95  # a step
 REFRESH_EVERY = 10  # steps between improvements of a basis
 SMALLEST_SIDE, LARGEST_SIDE = 8, 2048  # of the smaller side of matrices worth a basis
+TABLE_RATE = 12  # of tables, in learning rates
+EPSILON = 1e-10
 
 
 class Optimizer:
@@ -26,11 +33,15 @@ class Optimizer:
     def __init__(self, model: nn.Module, *, betas: tuple[float, float], weight_decay: float) -> None:
         self.weight_decay = weight_decay
         embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        tables = {id(module.embedding.weight) for module in model.modules() if isinstance(module, NGrams)}
         self.rotations: dict[str, Rotation] = {}
+        self.tables: dict[str, Table] = {}
         moved: dict[str, nn.Parameter] = {}  # what Adam sees: parameters, and for matrices their turned steps
         for name, parameter in model.named_parameters():
             sides = parameter.shape
-            if len(sides) == 2 and id(parameter) not in embeddings and SMALLEST_SIDE <= min(sides) <= LARGEST_SIDE:
+            if id(parameter) in tables:
+                self.tables[name] = Table(parameter)
+            elif len(sides) == 2 and id(parameter) not in embeddings and SMALLEST_SIDE <= min(sides) <= LARGEST_SIDE:
                 self.rotations[name] = Rotation(parameter)
                 moved[name] = self.rotations[name].turned
             else:
@@ -52,6 +63,8 @@ class Optimizer:
             adam.step()
             for rotation in rotations:
                 rotation.move(1 - lr * self.weight_decay)
+            for table in self.tables.values():
+                table.move(TABLE_RATE * lr)
         self.steps += 1
 
     def zero_grad(self) -> None:
@@ -59,6 +72,8 @@ class Optimizer:
         self._adam.zero_grad(set_to_none=True)
         for rotation in self.rotations.values():
             rotation.matrix.grad = None
+        for table in self.tables.values():
+            table.weight.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """All that advances, by name. Nothing before the first step."""
@@ -69,6 +84,8 @@ class Optimizer:
             tensors |= {f"{key}.{name}": value for key, value in self._adam.state[parameter].items()}
         for name, rotation in self.rotations.items():
             tensors |= {f"covariance.{name}": rotation.covariance, f"basis.{name}": cast(Tensor, rotation.basis)}
+        for name, table in self.tables.items():
+            tensors[f"squares.{name}"] = table.squares
         return tensors
 
     @torch.no_grad()
@@ -79,6 +96,8 @@ class Optimizer:
         if self.steps == 0:
             for rotation in self.rotations.values():
                 rotation.basis = None
+            for table in self.tables.values():
+                table.squares.zero_()
             return
         for name, parameter in self._moved.items():
             step, mean, square = (tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq"))
@@ -91,6 +110,8 @@ class Optimizer:
             covariance, basis = tensors[f"covariance.{name}"], tensors[f"basis.{name}"]
             rotation.basis = torch.empty_like(rotation.covariance).copy_(basis.view_as(rotation.covariance))
             rotation.covariance.copy_(covariance.view_as(rotation.covariance))
+        for name, table in self.tables.items():
+            table.squares.copy_(tensors[f"squares.{name}"].view_as(table.squares))
 
 
 class Rotation:
@@ -131,3 +152,17 @@ class Rotation:
         self.basis = torch.linalg.qr(product[:, order])[0].contiguous()
         moments["exp_avg"].copy_(moments["exp_avg"] @ (old.T @ self.basis))
         moments["exp_avg_sq"].copy_(moments["exp_avg_sq"][:, order])
+
+
+class Table:
+    """An embedding of many rows (R, D), moved by Adagrad with one rate a row."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        self.weight = weight
+        self.squares = weight.new_zeros(len(weight))  # (R,), sums of the mean squares of a row's gradients
+
+    def move(self, lr: float) -> None:
+        """One step. A row without gradient stays where it is."""
+        gradient = cast(Tensor, self.weight.grad)
+        self.squares.add_(torch.linalg.vector_norm(gradient, dim=1).square_(), alpha=1 / gradient.shape[1])
+        self.weight.addcdiv_(gradient, self.squares.sqrt().add_(EPSILON)[:, None], value=-lr)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from charrnn.checkpoint import load_tensors, save_tensors
+from charrnn.checkpoint import load_tensors, network_tensors, save_tensors
 from charrnn.errors import CharrnnError
 from charrnn.network.memory import give_memory_back
 from charrnn.training.config import WEIGHT_DECAY, TrainingConfig, lr_factor
@@ -138,8 +138,7 @@ class Trainer:
 
     def capture(self) -> dict[str, Tensor]:
         """Model, optimizer, place in the data, random state: all tensors that advance."""
-        parameters = dict(self.objective.model.named_parameters())
-        tensors = {f"model.{name}": parameter.detach() for name, parameter in parameters.items()}
+        tensors = {f"model.{name}": own.detach() for name, own in network_tensors(self.objective.model).items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         tensors |= {f"data.{name}": value for name, value in self.objective.position().items()}
         tensors["random.cpu"] = torch.get_rng_state()
@@ -150,8 +149,8 @@ class Trainer:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go back to what `capture` gave."""
         with torch.no_grad():
-            for name, parameter in self.objective.model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"].view_as(parameter))
+            for name, own in network_tensors(self.objective.model).items():
+                own.copy_(tensors[f"model.{name}"].view_as(own))
         self.optimizer.restore(_under("optimizer.", tensors))
         self.objective.restore(_under("data.", tensors))
         torch.set_rng_state(tensors["random.cpu"].cpu())

@@ -5,11 +5,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from charrnn.checkpoint import network_tensors
 from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.generation.stepper import CompiledStepper, WeightType, packed_bf16, unpacked_bf16
 from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Network
+from charrnn.network.ngrams import NGramsBefore
 
 SAMPLING = [
     SamplingConfig(temperature=1.0),
@@ -23,23 +25,30 @@ NETWORKS = [
     NetworkConfig(cell="elman", hidden_size=16, num_layers=1, activation="relu"),
     NetworkConfig(cell="elman", hidden_size=16, num_layers=1, activation="sigmoid"),
     NetworkConfig(cell="mingru", hidden_size=24, num_layers=3, tie_weights=True),
+    *(NetworkConfig(cell=cell, hidden_size=22, num_layers=2, ngrams=300) for cell in CELLS),
 ]
+REPEATED = np.tile(np.random.default_rng(3).integers(0, 40, 60), 5)  # its n-grams are those that networks know
 
 
 def steppers(config: NetworkConfig, weight_type: WeightType = "fp32") -> tuple[NetworkStepper, CompiledStepper]:
     torch.manual_seed(0)
     network = Network(config, 40, 35).eval()
+    if network.ngrams is not None:
+        codes = NGramsBefore.frequent(REPEATED, network.ngrams.num_entries, len(network.ngrams.codes))
+        network.ngrams.codes[: len(codes)] = codes
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    weights = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
+        if network.ngrams is not None:
+            network.ngrams.embedding.weight[0] = 0  # of those not in the table
+    weights = {name: tensor.detach().numpy() for name, tensor in network_tensors(network).items()}
     return NetworkStepper(network), CompiledStepper(config, weights, weight_type)
 
 
 @pytest.mark.parametrize("config", NETWORKS, ids=str)
 @pytest.mark.parametrize("length", [1, 2, 70, 130])
 def test_reading_gives_the_logits_and_the_state_of_the_network(config: NetworkConfig, length: int) -> None:
-    ids = np.random.default_rng(0).integers(0, 40, length)
+    ids = REPEATED[:length]
     expected, given = (stepper.read(stepper.begin(), ids) for stepper in steppers(config))
     assert_allclose(given.logits, expected.logits, atol=1e-4)
     for a, b in zip(given.state, expected.state, strict=True):
@@ -50,7 +59,7 @@ def test_reading_gives_the_logits_and_the_state_of_the_network(config: NetworkCo
 @pytest.mark.parametrize("config", NETWORKS, ids=str)
 def test_the_same_random_numbers_write_the_same(config: NetworkConfig) -> None:
     reference, compiled = steppers(config)
-    start = reference.read(reference.begin(), np.arange(40)).select([0] * len(SAMPLING))
+    start = reference.read(reference.begin(), REPEATED[:40]).select([0] * len(SAMPLING))
     allowed = np.arange(36) < 35
     uniforms = np.random.default_rng(1).random((50, len(SAMPLING)))
     expected, given = (stepper.write(start, SAMPLING, allowed, uniforms) for stepper in (reference, compiled))
@@ -78,8 +87,9 @@ def test_lanes_do_not_see_each_other(cell: Cell, weight_type: WeightType) -> Non
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_writing_and_then_reading_it_end_in_the_same_state(cell: Cell) -> None:
-    _, compiled = steppers(NetworkConfig(cell=cell, hidden_size=24, num_layers=2))
+@pytest.mark.parametrize("ngrams", [0, 300])
+def test_writing_and_then_reading_it_end_in_the_same_state(cell: Cell, ngrams: int) -> None:
+    _, compiled = steppers(NetworkConfig(cell=cell, hidden_size=24, num_layers=2, ngrams=ngrams))
     start = compiled.read(compiled.begin(), np.arange(9))
     after, ids, nats = compiled.write(start, SAMPLING[:1], np.ones(36, bool), np.full((20, 1), 0.4))
     again, scored = compiled.score(start, ids[:, 0])

@@ -17,7 +17,9 @@ def assert_agrees(found: Trace, model: LanguageModel, text: str) -> None:
         for entry in [*ids, 0]:
             logits, state = network(torch.tensor([[previous]]), state)
             all_probs.append(logits[0, 0].softmax(-1))
-            all_parts.append(torch.cat([part[0] for layer in state for part in layer if part.dim() == 2]))
+            all_parts.append(
+                torch.cat([part[0] for layer in state[: network.config.depth] for part in layer if part.dim() == 2])
+            )
             previous = entry
     ends = found.lengths.cumsum()
     torch.testing.assert_close(

@@ -19,11 +19,6 @@ from charrnn.network.model import Network, State, detach, select
 T, B = 17, 3
 
 
-@pytest.fixture
-def ids() -> Tensor:
-    return torch.randint(0, 40, (T, B), generator=torch.Generator().manual_seed(2))
-
-
 def read(network: Network, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
     with torch.no_grad():
         logits, state = network(ids, network.initial_state(ids.shape[1]) if state is None else state)

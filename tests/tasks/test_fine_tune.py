@@ -14,7 +14,9 @@ import charrnn
 from charrnn.errors import UsageError
 from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Network
-from charrnn.tasks.language_model.fine_tune import Transfer, transfer
+from charrnn.network.ngrams import NGramsBefore, code
+from charrnn.network.ngrams import entries_of as entries_of_codes
+from charrnn.tasks.language_model.fine_tune import Transfer, carried_ngrams, transfer
 from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.text.vocab import Vocab, build_vocab
 from charrnn.training.trainer import Report
@@ -84,6 +86,42 @@ def test_vocabularies_without_a_common_entry_share_none() -> None:
     old_vocab, new_vocab = build_vocab("char", ["abc"]), build_vocab("char", ["xy"])
     old, new = network_of(old_vocab, 0, tied=False), network_of(new_vocab, 1, tied=False)
     assert transfer(old, old_vocab, new, new_vocab) == Transfer(kept=0, added=2, dropped=3)
+
+
+NGRAMS = ["aa", "ab", "bc", "é ", " b", "aaa", "bbc", "a bé", "aé aé"]
+
+
+def test_ngrams_are_kept_where_the_new_vocabulary_can_spell_them() -> None:
+    old_vocab, new_vocab = build_vocab("char", [OLD_TEXT]), build_vocab("char", [NEW_TEXT])
+    outside = code([old_vocab.num_known, *old_vocab.encode("a").tolist()], old_vocab.num_known)
+    codes = sorted([*(code(old_vocab.encode(ngram).tolist(), old_vocab.num_known) for ngram in NGRAMS), outside])
+
+    def network(vocab: Vocab, number: int) -> Network:
+        torch.manual_seed(number)
+        return Network(NetworkConfig(hidden_size=8, ngrams=number), len(vocab), vocab.seen_size)
+
+    old = network(old_vocab, len(codes))
+    assert old.ngrams is not None
+    old.ngrams.codes.copy_(torch.tensor(codes))
+    torch.nn.init.normal_(old.ngrams.embedding.weight)
+    kept, _ = carried_ngrams(old, old_vocab, new_vocab)
+    new = network(new_vocab, len(kept))
+    transfer(old, old_vocab, new, new_vocab)
+    assert new.ngrams is not None
+    assert new.ngrams.codes.tolist() == sorted(new.ngrams.codes.tolist())
+    assert not new.ngrams.embedding.weight[0].any()
+
+    def rows(table: NGramsBefore, vocab: Vocab) -> dict[str, Tensor]:
+        spelled = [
+            "".join("^" if entry == vocab.num_known else vocab.tokens[entry] for entry in entries if entry >= 0)
+            for entries in entries_of_codes(table.codes.numpy(), vocab.num_known)
+        ]
+        return dict(zip(spelled, table.embedding.weight[1:], strict=True))
+
+    before, after = rows(old.ngrams, old_vocab), rows(new.ngrams, new_vocab)
+    assert after.keys() == {ngram for ngram in [*NGRAMS, "^a"] if "c" not in ngram}
+    for ngram, row in after.items():
+        assert torch.equal(row, before[ngram]), ngram
 
 
 # Whole runs

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.network.config import CELLS, SIZES, Cell, NetworkConfig, Size
-from charrnn.tasks.language_model.recipe import choose, regularization
+from charrnn.tasks.language_model.recipe import choose, hidden_ngrams, regularization
 from charrnn.training.config import TrainingConfig
 
 MINUTES = (None, 0.01, 0.3, 1.0, 3.0, 15.0, 600.0)
@@ -61,3 +61,9 @@ def test_regularization_grows_within_bounds(passes: float, parameters: float, lr
     assert more[1] >= weight_decay
     if passes < 2:
         assert dropout == 0
+
+
+@given(st.floats(1e-3, 1e6))
+def test_the_more_passes_the_more_ngrams_are_hidden_and_never_all(passes: float) -> None:
+    assert 0 <= hidden_ngrams(passes) <= hidden_ngrams(2 * passes) < 0.9
+    assert (hidden_ngrams(passes) > 0) == (passes > 1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from charrnn.training.optimizer import REFRESH_EVERY, Optimizer
+from charrnn.network.ngrams import NGramsBefore
+from charrnn.training.optimizer import EPSILON, REFRESH_EVERY, TABLE_RATE, Optimizer
 
 ROWS, SIZE = 24, 12
 
@@ -121,3 +122,21 @@ def test_a_gradient_that_is_no_number_reaches_the_weights_where_it_is_seen() -> 
         steps = gradients(REFRESH_EVERY + 2)
         steps[spoiled_step][3, 4] = torch.nan
         assert walk(torch.ones(ROWS, SIZE), steps).isnan().any()
+
+
+def test_tables_of_ngrams_are_moved_by_adagrad_with_one_rate_a_row_and_only_where_they_were_read() -> None:
+    torch.manual_seed(0)
+    table = NGramsBefore(6, 16, 10)
+    others = nn.LayerNorm(4)
+    optimizer = Optimizer(nn.ModuleList([table, others]), betas=(0.9, 0.99), weight_decay=0.5)
+    expected, squares = table.embedding.weight.detach().clone(), torch.zeros(7)
+    for read in ([1, 2], [2, 5], [2], [1, 6]):
+        gradient = torch.zeros(7, 4)
+        gradient[read] = torch.randn(len(read), 4)
+        table.embedding.weight.grad = gradient.clone()
+        optimizer.step(0.01)
+        for row in read:
+            squares[row] += gradient[row].square().mean()
+            expected[row] -= TABLE_RATE * 0.01 * gradient[row] / (squares[row].sqrt() + EPSILON)
+    assert_close(table.embedding.weight.detach(), expected)
+    assert not expected[[0, 3, 4]].any()

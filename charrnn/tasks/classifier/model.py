@@ -135,7 +135,7 @@ class Classifier:
         directory.mkdir(parents=True, exist_ok=True)
         for name, vocab in self.vocabs.items():
             atomic_write(directory / TOKENIZERS[name], vocab.definition)
-        write_weights(directory, dict(self.network.named_parameters()), self.linear)
+        write_weights(directory, checkpoint.network_tensors(self.network), self.linear)
         model_directory.write_config(directory, self.config())
 
     def config(self) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class ClassifierConfig:
     char_layers: int | None = None
     subword_width: int = 64
     subword_layers: int = 1
+    char_ngrams: int = 0  # those of the language model that the forward encoder starts from
+    subword_ngrams: int = 0
     subword_vocab_size: int = 4000  # most entries
     dropout: float = 0.2  # of the layers
     pooled_dropout: float = 0.4
@@ -80,10 +82,13 @@ class ClassifierConfig:
 
     def encoder(self, view: ViewName) -> NetworkConfig:
         """What the encoders of a view are made of."""
-        shape = (self.char_width, self.char_layers) if view == "char" else (self.subword_width, self.subword_layers)
-        assert shape[0] is not None
-        assert shape[1] is not None
-        return NetworkConfig(cell=self.cell, hidden_size=shape[0], num_layers=shape[1], dropout=self.dropout)
+        chars = (self.char_width, self.char_layers, self.char_ngrams)
+        width, layers, ngrams = (
+            chars if view == "char" else (self.subword_width, self.subword_layers, self.subword_ngrams)
+        )
+        assert width is not None
+        assert layers is not None
+        return NetworkConfig(self.cell, hidden_size=width, num_layers=layers, dropout=self.dropout, ngrams=ngrams)
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class View(nn.Module):
     def __init__(self, config: NetworkConfig, vocab_size: int, seen_size: int, token_dropout: float) -> None:
         super().__init__()
         self.forwards = Encoder(config, vocab_size, seen_size)
-        self.backwards = Encoder(config, vocab_size, seen_size)
+        self.backwards = Encoder(replace(config, ngrams=0), vocab_size, seen_size)
         self.backwards.embedding = self.forwards.embedding
         self.token_dropout = token_dropout
 
@@ -117,11 +122,12 @@ class View(nn.Module):
         At each place, the first half is what the forward encoder has read up to it, the second what the backward
         encoder has read back to it. Past a text's end they mean nothing.
         """
-        x = self.forwards.embed(ids)
+        mask = None
         if self.training and self.token_dropout:
-            x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout)
-        there, _ = self.forwards.read(x, self.forwards.initial_state(ids.shape[1]))
-        back, _ = self.backwards.read(reverse(x, lengths), self.backwards.initial_state(ids.shape[1]))
+            mask = torch.empty(*ids.shape, 1, device=ids.device).bernoulli_(1 - self.token_dropout)
+        there, _ = self.forwards.features(ids, self.forwards.initial_state(ids.shape[1]), mask)
+        mask = None if mask is None else reverse(mask, lengths)
+        back, _ = self.backwards.features(reverse(ids, lengths), self.backwards.initial_state(ids.shape[1]), mask)
         return torch.cat([there.float(), reverse(back.float(), lengths)], dim=-1)
 
     def windows(self, ids: Tensor, size: int) -> Iterator[Tensor]:
@@ -139,12 +145,12 @@ class View(nn.Module):
                 for whole, part in zip(kept, layer, strict=True):
                     whole[i] = part
             if i > 0:
-                _, state = self.backwards.read(self.forwards.embed(windows[i].flip(0)), state)
+                _, state = self.backwards.features(windows[i].flip(0), state)
         state = self.forwards.initial_state(1)
         for i, window in enumerate(windows):
-            x = self.forwards.embed(window)
-            there, state = self.forwards.read(x, state)
-            back, _ = self.backwards.read(x.flip(0), tuple(tuple(whole[i] for whole in kept) for kept in entered))
+            there, state = self.forwards.features(window, state)
+            back_state = tuple(tuple(whole[i] for whole in kept) for kept in entered)
+            back, _ = self.backwards.features(window.flip(0), back_state)
             yield torch.cat([there.float(), back.float().flip(0)], dim=-1)
 
 

@@ -125,6 +125,8 @@ def fit_classifier(
     if model is not None:
         base, base_vocab, _ = checkpoint.load_network(Path(model), torch.device("cpu"))
         network = _shape_of_base(base.config, base_vocab, network)
+    elif network.char_ngrams or network.subword_ngrams:
+        raise UsageError("n-grams are those of a language model to start from: give --model, or leave them out")
     if training.minutes is training.steps is training.epochs is None:
         training = replace(training, minutes=_default_minutes(len(splits.train)))
     texts = [example.text for example in splits.train]
@@ -197,12 +199,12 @@ class _Session:
 
     def start_from(self, base: Network, name: ViewName) -> None:
         """Take the forward encoder of a view, and what it predicts with, from a language model."""
-        weights = dict(base.named_parameters())
+        weights = checkpoint.network_tensors(base)
         names = self.run.network.view_names * len(self.network.readers)
         with torch.no_grad():
             for own_name, view, heads in zip(names, self.reading.views, self.reading.heads, strict=True):
                 if own_name == name:
-                    for own, weight in cast(View, view).forwards.named_parameters():
+                    for own, weight in checkpoint.network_tensors(cast(View, view).forwards).items():
                         weight.copy_(weights[own])
                     head = cast(nn.Linear, cast(nn.ModuleList, heads)[0])
                     head.weight.copy_(base.head.weight)
@@ -285,7 +287,8 @@ class _Session:
         blended, alone = accuracy(blend.logits(logits, scores), targets), accuracy(logits, targets)
         self.report.note(f"  {100 * blended:.1f} % right with the linear model, {100 * alone:.1f} % alone")
         if is_best:
-            write_weights(self.output, self.objective.average.weights, self.linear)
+            weights = checkpoint.network_tensors(self.network) | self.objective.average.weights
+            write_weights(self.output, weights, self.linear)
             model_directory.write_config(self.output, self._classifier(self.linear, blend, {}).config())
 
     def _finish(self) -> Classifier:
@@ -424,7 +427,12 @@ def _view_of(vocab: Vocab) -> ViewName:
 def _shape_of_base(base: NetworkConfig, vocab: Vocab, network: ClassifierConfig) -> ClassifierConfig:
     """The network with the shape of a language model to start from, where the call does not contradict it."""
     view = _view_of(vocab)
-    shape: dict[str, Any] = {"cell": base.cell, f"{view}_width": base.width, f"{view}_layers": base.depth}
+    shape: dict[str, Any] = {
+        "cell": base.cell,
+        f"{view}_width": base.width,
+        f"{view}_layers": base.depth,
+        f"{view}_ngrams": base.ngrams or 0,
+    }
     for name, value in changed(network).items():
         if name in shape and value != shape[name]:
             raise UsageError(f"--model keeps the network of that model: leave {name} out")

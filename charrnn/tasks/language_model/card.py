@@ -10,10 +10,11 @@ def model_card(name: str, config: dict[str, Any]) -> str:
     """Markdown for a person who finds the directory: data, split, size, figures, how to use."""
     network, vocab, training = config["network"], config["vocab"], config["training"]
     validation = training["validation"]
+    ngrams = f" beside the embeddings of {network['ngrams']:,} n-grams" if network["ngrams"] else ""
     return f"""# {name}
 
 A {vocab["kind"]}-level language model ({network["cell"]}, {network["num_layers"]} layers of
-{network["hidden_size"]}, {training["parameters"]:,} parameters), trained with charrnn.
+{network["hidden_size"]}, {training["parameters"]:,} parameters{ngrams}), trained with charrnn.
 
 | | |
 |---|---|

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from charrnn import checkpoint, model_directory
 from charrnn.errors import CharrnnError, UsageError
@@ -19,13 +20,14 @@ from charrnn.generation.sampling import SamplingConfig
 from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_device, choose_precision
 from charrnn.network.model import Network
+from charrnn.network.ngrams import NGramsBefore
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.language_model.card import model_card
-from charrnn.tasks.language_model.fine_tune import transfer
+from charrnn.tasks.language_model.fine_tune import carried_ngrams, transfer
 from charrnn.tasks.language_model.model import LanguageModel, Score
 from charrnn.tasks.language_model.objective import LanguageModelObjective
-from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, regularization
+from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, hidden_ngrams, regularization
 from charrnn.text.corpora import get as get_corpus
 from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, split_text
 from charrnn.text.reading import Source, Text, find_text
@@ -40,7 +42,8 @@ FINAL_METHOD = "each character scored once with carried state"
 SAMPLE_CHARS = 120
 SAMPLE_TEMPERATURES = (0.5, 0.8)
 FINE_TUNE_LR_SHARE = 0.3
-FREQUENCY_TOKENS = 1 << 24  # of the training text, counted before training
+COUNTED_TOKENS = 1 << 22  # of the training text, before training
+MOST_NGRAMS = 80_000  # of characters or bytes: of subwords two in a row tell little beyond each
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,16 @@ def train(
         vocab = base.vocab  # other subwords would fit none of what the network has learned
     else:
         vocab = make_vocab(train_split, text)
+    if base is not None:
+        ngrams = carried_ngrams(base.network, base.vocab, vocab)[0]
+    else:
+        ngrams = _frequent_ngrams(train_split, vocab, network)
+    network = replace(network, ngrams=len(ngrams))
 
     run = Run(train_split, val_split, vocab, network, training)
     session = _Session(run, output, report)
+    if session.network.ngrams is not None:
+        session.network.ngrams.codes.copy_(ngrams)
     if base is not None:
         result = transfer(base.network, base.vocab, session.network, vocab)
         report.note(
@@ -187,7 +197,7 @@ class _Session:
             raise UsageError("the validation text is too short: it needs at least 2 tokens")
         torch.manual_seed(run.training.seed)
         self.network = Network(run.network, len(run.vocab), run.vocab.seen_size)
-        self.network.expect(np.bincount(self.train_ids[:FREQUENCY_TOKENS], minlength=run.vocab.seen_size))
+        self.network.expect(np.bincount(self.train_ids[:COUNTED_TOKENS], minlength=run.vocab.seen_size))
         self.network.to(self.device)
         ratios = (run.train.num_chars / len(self.train_ids), run.val.num_chars / len(self.val_ids))
         assert run.training.batch_size is not None
@@ -262,6 +272,8 @@ class _Session:
         dropout, weight_decay = regularization(passes, parameters_per_token, self.trainer.lr, steps_per_pass)
         asked = self.run.network.dropout
         self.network.set_dropout(dropout if asked is None else asked)
+        if self.network.ngrams is not None:
+            self.network.ngrams.dropout = hidden_ngrams(passes)
         if self.run.training.weight_decay is None:
             self.trainer.optimizer.weight_decay = weight_decay
 
@@ -318,7 +330,8 @@ class _Session:
         note(f"vocabulary: {run.vocab.kind}, {run.vocab.seen_size:,} entries in the text ({len(run.vocab):,} in all)")
         note(
             f"network: {run.network.cell}, {run.network.num_layers} layers of {run.network.hidden_size}, "
-            f"{self.network.num_parameters():,} parameters, on {self.device} in {run.training.precision}"
+            f"{self.network.num_parameters():,} parameters{_ngrams_of(self.network)}, "
+            f"on {self.device} in {run.training.precision}"
         )
 
 
@@ -332,6 +345,23 @@ def _settings_of_base(
         if field.name != "dropout" and asked != field.default and asked != getattr(shape, field.name):
             raise UsageError(f"--init-from keeps the network of that model: leave {field.name} out")
     return replace(text, vocab=text.vocab or base.vocab.kind), replace(shape, dropout=network.dropout)
+
+
+def _frequent_ngrams(train: Split, vocab: Vocab, network: NetworkConfig) -> Tensor:
+    """Codes of the n-grams of a training text that are worth an embedding each."""
+    most = network.ngrams
+    if most is None:
+        most = 0 if vocab.kind == "subword" else MOST_NGRAMS
+    if most == 0:
+        return torch.empty(0, dtype=torch.long)
+    return NGramsBefore.frequent(encode_split(train, vocab)[:COUNTED_TOKENS], vocab.num_known, most)
+
+
+def _ngrams_of(network: Network) -> str:
+    if network.ngrams is None:
+        return ""
+    number, width = network.ngrams.embedding.weight.shape
+    return f" and {number - 1:,} n-grams of {width}"
 
 
 def _split_from(values: dict[str, Any]) -> Split:

@@ -34,10 +34,10 @@ from charrnn.errors import UsageError
 from charrnn.network.cells import LayerState, MinGRU, RecurrentLayer, SharedDropout, product_dtype
 from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Encoder, State, reverse
+from charrnn.network.ngrams import NGramsAround
 from charrnn.network.operations import add_lexicon, log_softmax_at, masked_add, norm, swiglu
 from charrnn.tasks.seq2seq.inputs import Sides
 from charrnn.tasks.seq2seq.lexicon import Lexicon
-from charrnn.tasks.seq2seq.ngrams import NGrams, frequent
 from charrnn.text.vocab import Ids
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
@@ -97,7 +97,7 @@ class Seq2SeqConfig:
             hidden_size=self.hidden_size or width,
             copy=shared if self.copy is None else self.copy,
             dropout=dropout if self.dropout is None else self.dropout,
-            source_ngrams=len(frequent(sources, most)) if most else 0,
+            source_ngrams=len(NGramsAround.frequent(sources, sides.source.vocab.num_known, most)) if most else 0,
         )
 
     def part(self, num_layers: int) -> NetworkConfig:
@@ -149,13 +149,15 @@ class SourceEncoder(Encoder):
         config = seq2seq.part(seq2seq.encoder_layers)
         super().__init__(config, vocab_size, seen_size)
         self.token_dropout = seq2seq.token_dropout
-        self.ngrams = NGrams(seq2seq.source_ngrams, config.width) if seq2seq.source_ngrams else None
+        number = seq2seq.source_ngrams
+        self.around = NGramsAround(number, config.width, self.embedding.num_embeddings) if number else None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Ids (S, B) padded at the end and lengths (B,) → outputs (S, B, D). Past a source's end they mean nothing."""
-        x = self.embed(ids)
-        if self.ngrams is not None:
-            x = x + self.ngrams(ids, lengths)
+        ids = self.known(ids)
+        x = cast(Tensor, self.embedding(ids))
+        if self.around is not None:
+            x = x + self.around(ids, lengths)
         if self.training and self.token_dropout:
             x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout)
         x = self.embedding_dropout(x)
@@ -287,7 +289,7 @@ class Decoder(Encoder):
 
     def forward(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """Entries so far (T, N) and a state to features (T, N, D) of the next entries, and the next state."""
-        x = self.embedding_dropout(self.embed(ids))
+        x = self.embedding_dropout(self.embedding(self.known(ids)))
         next_state = []
         for layer, attention, kept, layer_state in zip(
             self.layers, self.attentions, memory.keys_values, state, strict=True

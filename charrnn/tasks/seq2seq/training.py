@@ -24,7 +24,6 @@ from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
 from charrnn.tasks.seq2seq.lexicon import Lexicon
 from charrnn.tasks.seq2seq.model import Seq2Seq, Task, make_network
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
-from charrnn.tasks.seq2seq.ngrams import frequent
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
 from charrnn.tasks.seq2seq.run import EXAMPLES, Run
 from charrnn.tasks.seq2seq.search import SearchConfig
@@ -163,8 +162,9 @@ class _Session:
         self._describe(train)
         written = np.concatenate([target[1:] for target in train.targets])
         self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
-        if self.network.encoder.ngrams is not None and run.network.source_ngrams:
-            self.network.encoder.ngrams.codes.copy_(frequent(train.sources, run.network.source_ngrams))
+        around = self.network.encoder.around
+        if around is not None:
+            around.codes.copy_(around.frequent(train.sources, around.num_entries, len(around.codes)))
         if run.network.lexicon:
             size = len(run.sides.source.vocab)
             self.network.decoder.look_up(Lexicon.learn(train.sources, train.targets, size, run.network.lexicon))

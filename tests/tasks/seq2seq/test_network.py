@@ -9,10 +9,10 @@ from torch.testing import assert_close
 
 from charrnn.errors import UsageError
 from charrnn.network.config import CELLS, Cell
+from charrnn.network.ngrams import NGramsAround, code
 from charrnn.tasks.seq2seq.data import Pair
 from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
 from charrnn.tasks.seq2seq.network import Memory, Seq2SeqConfig, Seq2SeqNetwork
-from charrnn.tasks.seq2seq.ngrams import LENGTHS, windows
 
 SOURCE_LENGTHS, TARGET_LENGTHS = [9, 4, 1], [5, 7, 2]
 VOCAB, SEEN = 30, 24
@@ -20,7 +20,8 @@ VOCAB, SEEN = 30, 24
 
 def make(cell: Cell = "mingru", copy: bool = True, lexicon: int = 2) -> Seq2SeqNetwork:
     torch.manual_seed(0)
-    codes = torch.cat([windows(batch()[0][:4, 0], length) for length in LENGTHS[:2]]).sort()[0]
+    source = batch()[0][:5, 0].clamp(max=SEEN).tolist()
+    codes = sorted(code(source[i : i + length], SEEN + 1) for length in (2, 3) for i in range(3))
     config = Seq2SeqConfig(
         cell,
         hidden_size=8,
@@ -32,8 +33,8 @@ def make(cell: Cell = "mingru", copy: bool = True, lexicon: int = 2) -> Seq2SeqN
         source_ngrams=len(codes),
     )
     network = Seq2SeqNetwork(config, (VOCAB, SEEN), (VOCAB, SEEN), shared=copy)
-    assert network.encoder.ngrams is not None
-    network.encoder.ngrams.codes.copy_(codes)
+    assert network.encoder.around is not None
+    network.encoder.around.codes.copy_(torch.tensor(codes))
     network.decoder.lexicon_ids.random_(SEEN)
     network.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
     with torch.no_grad():
@@ -203,7 +204,7 @@ def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
     assert chars.dropout is not None
     assert subwords.dropout is not None
     assert chars.dropout < subwords.dropout
-    assert chars.source_ngrams == len(LENGTHS) * len("\nabc\n")
+    assert chars.source_ngrams == len(NGramsAround.lengths) * len("\nabc\n")
     assert subwords.source_ngrams == 0
     given = Seq2SeqConfig(hidden_size=8, copy=False, dropout=0.0, source_ngrams=3)
     assert suited(given, 30.0, VocabConfig("subword", "subword")) == given
