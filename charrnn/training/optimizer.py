@@ -4,7 +4,8 @@ A matrix's gradient G (rows, N), N its smaller side, is turned into the eigenbas
 makes its step there, and the step is turned back: one-sided SOAP (Vyas et al. 2024, arXiv 2409.11321).
 
 Tables of n-grams, of which a step sees few rows, are moved by Adagrad with one rate a row (Duchi et al. 2011; Naumov et
-al. 2019, arXiv 1906.00091): a row that is seen seldom makes large steps then, and none in between.
+al. 2019, arXiv 1906.00091), as if each had been seen some times before: so rare ones do not learn by heart what came
+after them the few times they were seen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ COVARIANCE_DECAY = 0.95  # a step
 REFRESH_EVERY = 10  # steps between improvements of a basis
 SMALLEST_SIDE, LARGEST_SIDE = 8, 2048  # of the smaller side of matrices worth a basis
 TABLE_RATE = 12  # of tables, in learning rates
+TABLE_PRIOR = 20  # times that each row of a table is taken to have been seen before
 EPSILON = 1e-10
 
 
@@ -64,7 +66,7 @@ class Optimizer:
             for rotation in rotations:
                 rotation.move(1 - lr * self.weight_decay)
             for table in self.tables.values():
-                table.move(TABLE_RATE * lr)
+                table.move(TABLE_RATE * lr, first=self.steps == 0)
         self.steps += 1
 
     def zero_grad(self) -> None:
@@ -161,8 +163,11 @@ class Table:
         self.weight = weight
         self.squares = weight.new_zeros(len(weight))  # (R,), sums of the mean squares of a row's gradients
 
-    def move(self, lr: float) -> None:
+    def move(self, lr: float, first: bool) -> None:
         """One step. A row without gradient stays where it is."""
         gradient = cast(Tensor, self.weight.grad)
-        self.squares.add_(torch.linalg.vector_norm(gradient, dim=1).square_(), alpha=1 / gradient.shape[1])
+        squares = torch.linalg.vector_norm(gradient, dim=1).square_() / gradient.shape[1]
+        if first and (seen := squares[squares > 0]).numel():
+            self.squares.fill_(TABLE_PRIOR * seen.median())
+        self.squares.add_(squares)
         self.weight.addcdiv_(gradient, self.squares.sqrt().add_(EPSILON)[:, None], value=-lr)

@@ -45,7 +45,7 @@ RECIPES_OF_MINGRU = (
 )
 LR_SHARES: dict[Cell, float] = {"mingru": 1, "lstm": 1, "gru": 2 / 3, "elman": 1 / 6}  # of a recipe's
 MOST_FORGOTTEN = 0.015  # of the weights in a step
-MOST_HIDDEN = 0.6  # of the n-grams
+MOST_HIDDEN = 0.5  # of the n-grams
 
 
 def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkConfig, TrainingConfig]:
@@ -85,4 +85,4 @@ def hidden_ngrams(passes: float) -> float:
 
     Else they learn the text by heart, and the network that they are all it needs.
     """
-    return min(max(0.25 * math.log2(passes), 0.0), MOST_HIDDEN)
+    return min(max(0.11 * math.log2(passes), 0.0), MOST_HIDDEN)
