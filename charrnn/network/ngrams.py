@@ -80,7 +80,7 @@ class NGramsBefore(NGrams):
     @classmethod
     def frequent(cls, ids: npt.NDArray[Any], num_entries: int, most: int) -> Tensor:
         """Codes (R,), in order, of the n-grams that occur often in a text (N,), at most so many."""
-        ids = np.minimum(ids, num_entries - 1).astype(np.int64)
+        ids = np.minimum(ids.astype(np.int64), num_entries - 1)
         found = []
         for length in cls.lengths:
             if ngrams_fit(length, num_entries):
@@ -109,8 +109,8 @@ class NGramsAround(NGrams):
     def frequent(cls, texts: Sequence[npt.NDArray[Any]], num_entries: int, most: int) -> Tensor:
         """Codes (R,), in order, of the n-grams that occur often in these texts, at most so many."""
         edge = np.full(max(cls.lengths) // 2, num_entries)
-        parts = (part for text in texts for part in (np.minimum(text, num_entries - 1), edge))
-        ids = np.concatenate([edge, *parts]).astype(np.int64)
+        known = (np.minimum(text.astype(np.int64), num_entries - 1) for text in texts)
+        ids = np.concatenate([edge, *(part for text in known for part in (text, edge))])
         found = []
         for length in cls.lengths:
             if ngrams_fit(length, num_entries):

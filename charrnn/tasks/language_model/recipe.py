@@ -85,4 +85,4 @@ def hidden_ngrams(passes: float) -> float:
 
     Else they learn the text by heart, and the network that they are all it needs.
     """
-    return min(max(0.11 * math.log2(passes), 0.0), MOST_HIDDEN)
+    return min(max(0.2 * math.log2(passes), 0.0), MOST_HIDDEN)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import charrnn
-from charrnn.checkpoint import load_tensors
+from charrnn.checkpoint import load_tensors, network_tensors
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.model import Classifier
@@ -223,7 +223,8 @@ def test_a_language_model_is_where_its_view_starts(
     layers = {f"{view}_layers": 2}
     model = train(model=tmp_path / "base", report=Look(), steps=4, **layers)
     assert model.vocabs[view].definition == base.vocab.definition  # type: ignore[index]
-    for name, weight in base.network.named_parameters():
+    assert (base.network.ngrams is None) == (vocab == "subword")
+    for name, weight in network_tensors(base.network).items():
         place = ("char", "subword").index(view)
         own_head = name.startswith("head.")
         ours = f"model.heads.{place}.0.{name[5:]}" if own_head else f"model.views.{place}.forwards.{name}"
