@@ -18,6 +18,7 @@ from torch.testing import assert_close
 import charrnn
 from charrnn.checkpoint import describe, load_network, load_tensors, save_tensors, write_weights
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.generator import Generator
 from charrnn.model_directory import write_config
 from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Network
@@ -222,15 +223,21 @@ def test_a_configuration_that_makes_no_sense_is_damage(
         {"num_layers": 3},
         {"cell": "gru"},
         {"tie_weights": True},
+        {"ngrams": 0},
+        {"ngrams": 8},
     ],
     ids=str,
 )
-def test_weights_of_another_network_are_noticed(network: dict[str, Any], directory: Path) -> None:
+def test_weights_of_another_network_are_noticed(network: dict[str, Any], tmp_path: Path, vocab: Vocab) -> None:
+    directory = save(tmp_path / "model", build(vocab, ngrams=7), vocab)
+    Generator.load(directory)
     path = directory / "config.json"
     config = json.loads(path.read_text())
     config["network"] |= network
     path.write_text(json.dumps(config))
     assert_damaged(directory, "the weights do not fit")
+    with pytest.raises(CharrnnError, match="the weights do not fit"):
+        Generator.load(directory)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"temprature": 1}', '{"temperature": -1}', '{"top_k": "few"}'])

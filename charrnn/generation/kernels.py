@@ -1,7 +1,8 @@
 """Compiled CPU kernels that read and write text: embedding, layers, softmax, filters and draw in one call.
 
 They hold no lock of Python, so that several threads can each write with lanes of their own.
-`charrnn.generation.reference` says what they compute and they are held to it.
+`charrnn.generation.reference` says what they compute and they are held to it. They are in one file since numba, which
+keeps what it compiled, looks only at that of the called kernel to see whether it has changed.
 
 Shapes: T time, B lanes, R = T·B rows (row t·B + b), D width, G n-grams, K lengths of them, N and M inputs and outputs
 of a product, N rounded up to a multiple of 8 (`PACK`) with zeros, L layers, O outputs of the network.

@@ -200,16 +200,19 @@ def _weights(config: NetworkConfig, weights: Mapping[str, Array], pack: Callable
     head = weights.get("head.weight", embedding)
     lengths = [length for length in NGRAM_LENGTHS if ngrams_fit(length, len(embedding))]
     ngrams = kernels.NGramWeights(np.empty(0, np.int64), np.empty((0, 0), np.float32), 0)
-    if config.ngrams:
+    number = config.ngrams or 0
+    if number or "ngrams.codes" in weights:
         codes, rows = weights["ngrams.codes"], weights["ngrams.embedding.weight"]
-        if rows.shape != (1 + config.ngrams, config.width // len(NGRAM_LENGTHS)) or codes.shape != (config.ngrams,):
-            raise ValueError(f"n-grams {codes.shape} and their embeddings {rows.shape} for {config.ngrams} of them")
+        if rows.shape != (1 + number, config.width // len(NGRAM_LENGTHS)) or codes.shape != (number,):
+            raise ValueError(f"n-grams {codes.shape} and their embeddings {rows.shape} for {number} of them")
         ngrams = kernels.NGramWeights(
             np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(rows, np.float32), len(lengths)
         )
     norm = weights["norm"] if config.cell == "mingru" else np.empty(0)
     if embedding.shape[1] != config.width or head.shape != embedding.shape:
         raise ValueError(f"an embedding {embedding.shape} and a softmax {head.shape} for a width of {config.width}")
+    if ("head.weight" in weights) == config.tie_weights:
+        raise ValueError("tied weights and a softmax of its own, or neither")
     if any(name.startswith(f"layers.{depth}.") for name in weights):
         raise ValueError(f"more than {depth} layers")
     return kernels.Weights(

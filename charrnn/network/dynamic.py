@@ -106,7 +106,7 @@ class _Learner:
 
 
 def _adapted(network: Network) -> list[nn.Parameter]:
-    """All but the embeddings of n-grams: a segment sees few of them, and to move them all would take most of the time."""
+    """All but the embeddings of n-grams, which are many, and of which a segment sees few."""
     return [weight for name, weight in network.named_parameters() if not name.startswith("ngrams.")]
 
 

@@ -22,7 +22,7 @@ COVARIANCE_DECAY = 0.95  # a step
 REFRESH_EVERY = 10  # steps between improvements of a basis
 SMALLEST_SIDE, LARGEST_SIDE = 8, 2048  # of the smaller side of matrices worth a basis
 TABLE_RATE = 12  # of tables, in learning rates
-TABLE_PRIOR = 20  # times that each row of a table is taken to have been seen before
+TABLE_PRIOR = 20  # sightings of a row, which make the initial value of its accumulator
 EPSILON = 1e-10
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.network.config import CELLS, SIZES, Cell, NetworkConfig, Size
-from charrnn.tasks.language_model.recipe import choose, hidden_ngrams, regularization
+from charrnn.tasks.language_model.recipe import choose, ngram_dropout, regularization
 from charrnn.training.config import TrainingConfig
 
 MINUTES = (None, 0.01, 0.3, 1.0, 3.0, 15.0, 600.0)
@@ -65,5 +65,5 @@ def test_regularization_grows_within_bounds(passes: float, parameters: float, lr
 
 @given(st.floats(1e-3, 1e6))
 def test_the_more_passes_the_more_ngrams_are_hidden_and_never_all(passes: float) -> None:
-    assert 0 <= hidden_ngrams(passes) <= hidden_ngrams(2 * passes) < 0.9
-    assert (hidden_ngrams(passes) > 0) == (passes > 1)
+    assert 0 <= ngram_dropout(passes) <= ngram_dropout(2 * passes) < 0.9
+    assert (ngram_dropout(passes) > 0) == (passes > 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from torch import Tensor
 import charrnn
 from charrnn.checkpoint import load_tensors
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.tasks.language_model import training
 from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.tasks.language_model.objective import LanguageModelObjective
 from charrnn.training.trainer import Progress, Report
@@ -189,7 +191,8 @@ def test_dropout_grows_with_the_passes_over_the_text(train: Train) -> None:
     def rate(name: str, **settings: Any) -> float:
         report = Stop()
         train(name, report=report, **settings)
-        return float(next(note for note in report.notes if "dropout" in note).split()[-1])
+        note = next(note for note in report.notes if "dropout" in note)
+        return float(re.search(r"dropout (\S+) and", note)[1])  # type: ignore[index]
 
     assert rate("few", epochs=0.2) == 0
     assert 0 < rate("many", epochs=8) < rate("more", epochs=16) <= 0.5
@@ -197,10 +200,26 @@ def test_dropout_grows_with_the_passes_over_the_text(train: Train) -> None:
     assert rate("asked", epochs=8, dropout=0.25) == 0.25
 
 
+def test_ngrams_are_dropped_where_a_text_is_read_more_than_once(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, epochs in (("once", 0.9), ("again", 3)):
+        train(name, epochs=epochs)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "ngram_dropout", lambda passes: 0.0)
+            train(f"{name}, none dropped", epochs=epochs)
+        weights = [load_tensors(tmp_path / run / "model.safetensors")[0] for run in (name, f"{name}, none dropped")]
+        assert torch.equal(weights[0]["head.weight"], weights[1]["head.weight"]) == (name == "once")
+
+
 # Going on after Ctrl-C
 
 
-CELLS: dict[str, dict[str, Any]] = {"mingru": {"cell": "mingru", "dropout": 0.3}, "lstm": {"cell": "lstm"}}
+CELLS: dict[str, dict[str, Any]] = {
+    "mingru": {"cell": "mingru", "dropout": 0.3},
+    "lstm": {"cell": "lstm"},
+    "three passes": {"cell": "lstm", "batch_size": 32},  # so that n-grams are dropped
+}
 
 
 @pytest.mark.parametrize("stops", [[1], [10], [20, 30], [40]], ids=str)

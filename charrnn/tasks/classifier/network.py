@@ -82,10 +82,11 @@ class ClassifierConfig:
 
     def encoder(self, view: ViewName) -> NetworkConfig:
         """What the encoders of a view are made of."""
-        chars = (self.char_width, self.char_layers, self.char_ngrams)
-        width, layers, ngrams = (
-            chars if view == "char" else (self.subword_width, self.subword_layers, self.subword_ngrams)
-        )
+        shapes = {
+            "char": (self.char_width, self.char_layers, self.char_ngrams),
+            "subword": (self.subword_width, self.subword_layers, self.subword_ngrams),
+        }
+        width, layers, ngrams = shapes[view]
         assert width is not None
         assert layers is not None
         return NetworkConfig(self.cell, hidden_size=width, num_layers=layers, dropout=self.dropout, ngrams=ngrams)

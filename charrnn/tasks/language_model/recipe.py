@@ -45,7 +45,7 @@ RECIPES_OF_MINGRU = (
 )
 LR_SHARES: dict[Cell, float] = {"mingru": 1, "lstm": 1, "gru": 2 / 3, "elman": 1 / 6}  # of a recipe's
 MOST_FORGOTTEN = 0.015  # of the weights in a step
-MOST_HIDDEN = 0.5  # of the n-grams
+MOST_NGRAM_DROPOUT = 0.5
 
 
 def choose(network: NetworkConfig, training: TrainingConfig) -> tuple[NetworkConfig, TrainingConfig]:
@@ -80,9 +80,9 @@ def regularization(passes: float, parameters_per_token: float, lr: float, steps_
     return min(0.025 * math.log2(risk), 0.4), max(forgotten / lr, WEIGHT_DECAY)
 
 
-def hidden_ngrams(passes: float) -> float:
-    """Share of the n-grams to hide while training: the more, the more often a text is read.
+def ngram_dropout(passes: float) -> float:
+    """Dropout of n-grams, each as a whole: the more, the more often a text is read.
 
     Else they learn the text by heart, and the network that they are all it needs.
     """
-    return min(max(0.2 * math.log2(passes), 0.0), MOST_HIDDEN)
+    return min(max(0.2 * math.log2(passes), 0.0), MOST_NGRAM_DROPOUT)

@@ -27,7 +27,7 @@ from charrnn.tasks.language_model.card import model_card
 from charrnn.tasks.language_model.fine_tune import carried_ngrams, transfer
 from charrnn.tasks.language_model.model import LanguageModel, Score
 from charrnn.tasks.language_model.objective import LanguageModelObjective
-from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, hidden_ngrams, regularization
+from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, ngram_dropout, regularization
 from charrnn.text.corpora import get as get_corpus
 from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, split_text
 from charrnn.text.reading import Source, Text, find_text
@@ -237,6 +237,7 @@ class _Session:
             f"budget: {total_steps:,} steps of {run.training.batch_size} × {run.training.bptt_len} tokens, "
             f"{self.passes(total_steps):.2g} passes over the text; learning rate {run.training.lr:g}, "
             f"weight decay {self.trainer.optimizer.weight_decay:.2g}, dropout {self.network.dropout:.2g}"
+            + (f" and of n-grams {ngrams.dropout:.2g}" if (ngrams := self.network.ngrams) else "")
         )
 
     def finish(self) -> LanguageModel:
@@ -273,7 +274,7 @@ class _Session:
         asked = self.run.network.dropout
         self.network.set_dropout(dropout if asked is None else asked)
         if self.network.ngrams is not None:
-            self.network.ngrams.dropout = hidden_ngrams(passes)
+            self.network.ngrams.dropout = ngram_dropout(passes)
         if self.run.training.weight_decay is None:
             self.trainer.optimizer.weight_decay = weight_decay
 

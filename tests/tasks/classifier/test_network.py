@@ -1,28 +1,41 @@
 """The network: both directions see the whole text, padding and windows change nothing."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from charrnn.network.config import CELLS, Cell
-from charrnn.network.model import reverse
+from charrnn.network.config import CELLS
+from charrnn.network.model import State, reverse
+from charrnn.network.ngrams import NGramsBefore
 from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Inputs, Reader, View
 
 SIZES = {"char": (40, 30), "subword": (60, 60)}
 LENGTHS = [13, 7, 1, 10]
 
 
-@pytest.fixture(params=CELLS)
+@pytest.fixture(params=[*CELLS, "lstm with n-grams"])
 def network(request: pytest.FixtureRequest) -> ClassifierNetwork:
-    cell: Cell = request.param
+    cell, _, ngrams = request.param.partition(" ")
     torch.manual_seed(0)
+    codes = torch.arange(1, 33 * 33) if ngrams else torch.empty(0)  # of all pairs
     config = ClassifierConfig(
-        "both", cell, num_readers=2, char_width=12, char_layers=2, subword_width=8, subword_layers=1
+        "both",
+        cell,
+        num_readers=2,
+        char_width=12,
+        char_layers=2,
+        subword_width=8,
+        subword_layers=1,
+        char_ngrams=len(codes),
     )
     network = ClassifierNetwork(config, SIZES, 3)
+    for module in network.modules():
+        if isinstance(module, NGramsBefore):
+            module.codes.copy_(codes)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -88,6 +101,26 @@ def test_hidden_tokens_and_dropout_are_for_training_only(network: ClassifierNetw
     assert torch.equal(network(inputs), network(inputs))
     network.train()
     assert not torch.equal(network(inputs), network(inputs))
+
+
+@torch.no_grad()
+def test_a_token_that_is_hidden_is_hidden_from_both_directions(
+    network: ClassifierNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = cast(View, cast(Reader, network.readers[0]).views["char"])
+    masks = []
+    for encoder in (view.forwards, view.backwards):
+
+        def features(ids: Tensor, state: State, mask: Tensor, read: Callable[..., Any] = encoder.features) -> Any:
+            masks.append(mask)
+            return read(ids, state, mask)
+
+        monkeypatch.setattr(encoder, "features", features)
+    view.token_dropout = 0.5
+    ids, lengths = texts(LENGTHS)[0]
+    view.train()(ids, lengths)
+    assert_close(reverse(masks[1], lengths), masks[0], rtol=0, atol=0)
+    assert set(masks[0].unique().tolist()) == {0.0, 1.0}
 
 
 def test_reversing_twice_changes_nothing() -> None:

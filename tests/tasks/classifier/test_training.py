@@ -229,6 +229,9 @@ def test_a_language_model_is_where_its_view_starts(
         own_head = name.startswith("head.")
         ours = f"model.heads.{place}.0.{name[5:]}" if own_head else f"model.views.{place}.forwards.{name}"
         assert torch.equal(taken[ours], weight), name
+    assert not [name for name in taken if "backwards.ngrams" in name]  # they would show what is to be predicted
+    with pytest.raises(UsageError, match="n-grams are those of a language model"):
+        train("other", **{f"{view}_ngrams": 5})
     with pytest.raises(UsageError, match=f"leave {view}_width out"):
         train("other", model=tmp_path / "base", **{f"{view}_width": 24})
     with pytest.raises(UsageError, match="views must be"):
