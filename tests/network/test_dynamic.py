@@ -24,8 +24,8 @@ CONFIG = DynamicConfig(segment_len=7, lr=3e-3, decay=0.1)
 
 @pytest.fixture
 def ids(ids: Tensor) -> Tensor:
-    """One text of which the network knows n-grams."""
-    return ids.T.flatten()
+    """One text, of which the network knows n-grams, twice."""
+    return ids.T.flatten().repeat(2)
 
 
 @pytest.fixture
