@@ -53,7 +53,7 @@ from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
 TEXTS_A_MINUTE, MINUTES = 600, (1.0, 8.0)  # by default minutes grow with the root of the number of texts
 MAX_CHARS = 512  # of one text in a step
-BATCH_CHARS, BATCH_TEXTS = 4096, (32, 512)  # what a step is best made of: as many texts as hold so many characters
+BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
