@@ -12,7 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from charrnn.generation.generator import Generator, Piece
-    from charrnn.generation.stepper import WeightType
+    from charrnn.generation.weights import WeightType
+    from charrnn.text.reading import Text
 
 SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty")
 
@@ -90,9 +91,8 @@ def generate(
         raise UsageError("standard input is the prompt: give --novelty a file")
 
     from charrnn.generation.generator import Piece, TextState, best, gather
-    from charrnn.text.reading import find_text
 
-    compared = find_text(novelty, encoding) if novelty else None
+    compared = _compared(novelty, encoding) if novelty else None
     generator = _generator(model, weights, device)
     state = generator.read(prompt, TextState.load(load_state) if load_state else None)
     if save_state:
@@ -138,6 +138,12 @@ def _generator(model: Path, weights: WeightType | None, device: str) -> Generato
     from charrnn.tasks.language_model.model import LanguageModel
 
     return LanguageModel.load(model, device).generator
+
+
+def _compared(files: tuple[str, ...], encoding: str) -> Text:
+    from charrnn.text.reading import find_text
+
+    return find_text(files, encoding)
 
 
 def _print_samples(pieces: Iterable[Piece], beginnings: list[str], stream: bool) -> None:

@@ -6,7 +6,7 @@ Shapes: T time, B samples, O outputs of the network.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.choice import StepperOnCPU
 from charrnn.generation.sampling import SamplingConfig
-from charrnn.generation.stepper import Array, CompiledStepper, Lanes, Stepper, WeightType
+from charrnn.generation.stepper import Array, Lanes, Stepper
 from charrnn.generation.stream import TextStream
+from charrnn.generation.weights import WeightType, arrange_weights
 from charrnn.model_directory import (
     CONFIG,
     GENERATION_CONFIG,
@@ -87,9 +89,11 @@ class Sample:
 class Generator:
     """Writes text with a network and its vocabulary."""
 
-    def __init__(self, stepper: Stepper, vocab: Vocab, sampling: SamplingConfig, fingerprint: str) -> None:
-        """`sampling` holds for what a call leaves open."""
-        self.stepper = stepper
+    def __init__(
+        self, choose: Callable[[int, bool], Stepper], vocab: Vocab, sampling: SamplingConfig, fingerprint: str
+    ) -> None:
+        """`choose` is asked as `StepperOnCPU` is; `sampling` holds for what a call leaves open."""
+        self.choose = choose
         self.vocab = vocab
         self.sampling = sampling
         self.fingerprint = fingerprint
@@ -103,14 +107,15 @@ class Generator:
         read_config_of("language_model", directory)
         saved = read_model(directory)
         try:
-            stepper = CompiledStepper(saved.network, saved.weights, weight_type)
-            if len(stepper.begin().logits[0]) != saved.vocab.num_known:
+            weights = arrange_weights(saved.network, saved.weights, weight_type)
+            if len(weights.head_bias) != saved.vocab.num_known:
                 raise ValueError(f"outputs for another vocabulary than one of {len(saved.vocab)} entries")
         except (KeyError, ValueError) as error:
             raise CharrnnError(
                 f"{directory / WEIGHTS}: the weights do not fit the network that {CONFIG} describes: {error}"
             ) from None
-        return cls(stepper, saved.vocab, read_sampling(directory), fingerprint(saved.weights["embedding.weight"]))
+        choose = StepperOnCPU(saved.network, weights, weight_type)
+        return cls(choose, saved.vocab, read_sampling(directory), fingerprint(saved.weights["embedding.weight"]))
 
     def read(self, text: str, after: TextState | None = None) -> TextState:
         """The state after reading `text`, from the beginning or `after` an earlier state.
@@ -118,16 +123,17 @@ class Generator:
         Raises UsageError if that is another model's.
         """
         ids = self.vocab.encode(text).astype(np.int64)
+        stepper = self.choose(len(ids), True)
         if after is None:
-            lane, ids = self.stepper.begin(), np.concatenate([[self.vocab.start_id], ids])
+            lane, ids = stepper.begin(), np.concatenate([[self.vocab.start_id], ids])
             # The line end that every text begins after is none of its own entries.
-            lane = replace(self.stepper.read(lane, ids[:1]), recent=lane.recent)
+            lane = replace(stepper.read(lane, ids[:1]), recent=lane.recent)
             ids = ids[1:]
         else:
             if after.model != self.fingerprint:
                 raise UsageError("this state was read by another model: only the model that read it can go on from it")
             lane = after.lane
-        return TextState(self.stepper.read(lane, ids) if len(ids) else lane, self.fingerprint)
+        return TextState(stepper.read(lane, ids) if len(ids) else lane, self.fingerprint)
 
     def generate(self, prompt: str = "", *, num_samples: int = 1, best_of: int = 1, **options: Any) -> list[Sample]:
         """Continue `prompt` in `num_samples` ways; options as for `stream_samples`.
@@ -190,11 +196,14 @@ class Generator:
         samples = [sample for sample, stream in enumerate(streams) if not stream.finished]
         lanes = start.select([0] * len(samples))
         left = 4 * max_chars + 4  # bytes that never become a whole character must not run for ever
+        entries = 0
         while samples and left > 0:
             count = min(CHUNK, left, max(streams[sample].left for sample in samples))
             left -= count
             uniforms = np.stack([randoms[sample].random(count) for sample in samples], axis=1)
-            lanes, ids, nats = self.stepper.write(lanes, [configs[sample] for sample in samples], allowed, uniforms)
+            stepper = self.choose(entries, seed is not None)
+            lanes, ids, nats = stepper.write(lanes, [configs[sample] for sample in samples], allowed, uniforms)
+            entries += ids.size
             for row, sample in enumerate(samples):
                 piece = self._piece(sample, streams[sample], ids[:, row].tolist(), nats[:, row])
                 if left == 0 and not piece.finish_reason:

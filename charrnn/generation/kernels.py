@@ -8,81 +8,18 @@ Shapes: T time, B lanes, R = T·B rows (row t·B + b), D width, G n-grams, K len
 of a product, N rounded up to a multiple of 8 (`PACK`) with zeros, L layers, O outputs of the network.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 from numba import float32, float64, int64, njit, types, uint32
 from numba.extending import overload
 
-from charrnn.network.kernels import CONV_WIDTH, EPSILON, FAST, exp, float_of_bits, sigmoid
+from charrnn.generation.weights import PACK, ElmanWeights, GRUWeights, LSTMWeights, MinGRUWeights
+from charrnn.network.config import CONV_WIDTH
+from charrnn.network.kernels import EPSILON, FAST, exp, float_of_bits, sigmoid
 
-PACK = 8  # inputs of a product taken at a time
 BLOCK = 64  # times read at once
 
 # With Python's error model every division could raise an error, which keeps its loop from being vectorized.
 QUICK = {"fastmath": FAST, "error_model": "numpy"}
-
-Floats = npt.NDArray[np.float32]
-Matrices = npt.NDArray[np.float32] | npt.NDArray[np.uint32]  # uint32: two rows of bfloat16 in one, see `Stepper`
-
-
-class MinGRUWeights(NamedTuple):
-    """Of all layers: vectors (L, …), matrices (L, N, M)."""
-
-    norm: Floats
-    conv: Floats
-    gates: Matrices
-    gates_bias: Floats
-    out: Matrices
-    mlp_norm: Floats
-    mlp_in: Matrices
-    mlp_out: Matrices
-
-
-class LSTMWeights(NamedTuple):
-    """Gates in the order input, forget, cell, output."""
-
-    inputs: Matrices
-    recurrent: Matrices
-    bias: Floats
-
-
-class GRUWeights(NamedTuple):
-    """Gates in the order reset, update, new; the bias of the recurrent product is one of its own."""
-
-    inputs: Matrices
-    recurrent: Matrices
-    bias: Floats
-    recurrent_bias: Floats
-
-
-class ElmanWeights(NamedTuple):
-    """`activation`: 0 tanh, 1 sigmoid, 2 relu."""
-
-    inputs: Matrices
-    recurrent: Matrices
-    bias: Floats
-    activation: int
-
-
-class NGramWeights(NamedTuple):
-    """See `charrnn.network.ngrams`. Without any, both are empty."""
-
-    codes: npt.NDArray[np.int64]  # (G,), in order
-    rows: Floats  # (1 + G, D / K), the first zero
-    most: int  # K, or fewer where codes of the longest would be too large
-
-
-class Weights(NamedTuple):
-    """A whole network. `norm` (D,) is that before the softmax, or empty."""
-
-    embedding: Floats  # (entries, D)
-    ngrams: NGramWeights
-    layers: MinGRUWeights | LSTMWeights | GRUWeights | ElmanWeights
-    norm: Floats
-    head: Matrices  # (N, O)
-    head_bias: Floats  # (O,)
 
 
 def _product(x, w, y):

@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from charrnn.network.kernels import CONV_WIDTH
+from charrnn.network.config import CONV_WIDTH
 from charrnn.network.operations import add_norm, gated_mix, masked_add, norm_conv, swiglu
 
 LayerState = tuple[Tensor, ...]

@@ -15,6 +15,8 @@ CELLS: tuple[Cell, ...] = get_args(Cell)
 
 NGRAM_LENGTHS = (2, 3, 4, 5)  # an entry with those before it
 NGRAM_REACH = max(NGRAM_LENGTHS) - 1
+CONV_WIDTH = 4  # of a mingru layer
+NORM_EPSILON = 1e-6
 
 # Width and layers. A mingru layer has 10·D² weights, the others' 2·D² (elman) to 8·D² (lstm).
 SIZES: dict[Size, dict[str, tuple[int, int]]] = {

@@ -13,11 +13,12 @@ import numpy as np
 from numba import float32, int32, njit, prange, types, uint16, uint32
 from numba.extending import intrinsic, overload
 
+from charrnn.network.config import CONV_WIDTH, NORM_EPSILON
+
 # Sums may be reordered and products fused, but infinities and NaNs stay what they are: training looks for them.
 FAST = {"reassoc", "nsz", "contract", "arcp"}
-EPSILON = np.float32(1e-6)  # of the norms
+EPSILON = np.float32(NORM_EPSILON)
 LEXICON_FLOOR = np.float32(1e-2)  # a probability by which a lexicon doubles what it favours
-CONV_WIDTH = 4
 
 
 @intrinsic

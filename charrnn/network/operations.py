@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from charrnn.network import kernels
+from charrnn.network.config import CONV_WIDTH
 
 # As numbers that torch.compile can take for constants:
 EPSILON, LEXICON_FLOOR = float(kernels.EPSILON), float(kernels.LEXICON_FLOOR)
@@ -36,7 +37,7 @@ def norm_conv_reference(
     """
     normed = norm_reference(x, weight, x.dtype)
     padded = torch.cat([tail, normed])
-    outputs = sum(padded[k : k + len(x)] * conv[k] for k in range(kernels.CONV_WIDTH))
+    outputs = sum(padded[k : k + len(x)] * conv[k] for k in range(CONV_WIDTH))
     return cast(Tensor, outputs).to(dtype), padded[len(x) :]
 
 

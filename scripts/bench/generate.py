@@ -9,17 +9,19 @@ is what one stream of text would be bound by if arithmetic cost nothing. nanoGPT
 about the same number of parameters, at the same width.
 
 The second form measures a trained model: bits per character of a text it has not seen, by type of weights; seconds
-from the start of the process to the first characters; and how fast 100,000 lines of the text are scored, as a share of
-the rate at which a training step calculates. One JSON line a row.
+from the start of the process to the first characters, also where numba has compiled nothing yet; and how fast 100,000
+lines of the text are scored, as a share of the rate at which a training step calculates. One JSON line a row.
 """
 
 import argparse
 import importlib.util
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
@@ -31,10 +33,14 @@ from numba import njit, uint32
 from step import measure
 
 import charrnn
+from charrnn.generation.choice import StepperOnCPU
+from charrnn.generation.compiled import CompiledStepper
 from charrnn.generation.generator import Generator
+from charrnn.generation.plain import PlainStepper
 from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
-from charrnn.generation.stepper import CompiledStepper, Stepper
+from charrnn.generation.stepper import Stepper
+from charrnn.generation.weights import WeightType, arrange_weights
 from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_precision
 from charrnn.network.model import Network
@@ -43,6 +49,7 @@ from charrnn.settings import from_mapping
 VOCAB_SIZE = 65
 CONTEXT = 256  # of nanoGPT, as its character model has it
 LINES = 100_000
+KINDS: tuple[WeightType, ...] = ("fp32", "bf16")
 READS = 100
 
 
@@ -51,7 +58,9 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["small", "base"])
     parser.add_argument("--cell", nargs="+", default=["lstm"])
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 64])
-    parser.add_argument("--chars", type=int, default=2000, help="characters in all that a repeat writes (torch: 1/20)")
+    parser.add_argument(
+        "--chars", type=int, default=2000, help="characters in all that a repeat writes (torch: 1/20, numpy: 1/10)"
+    )
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
     parser.add_argument("--model", type=Path)
@@ -75,12 +84,13 @@ def measure_speed(
     """Rows of one network."""
     network = Network(config, VOCAB_SIZE + 256, VOCAB_SIZE).eval()
     weights = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
-    compiled = {kind: CompiledStepper(config, weights, kind) for kind in ("fp32", "bf16")}
+    compiled = {kind: CompiledStepper(config, arrange_weights(config, weights, kind), kind) for kind in KINDS}
     tasks: dict[tuple[str, int], tuple[int, Callable[[], object]]] = {}
     for count in streams:
         for kind, stepper in compiled.items():
             tasks[kind, count] = writer(stepper, count, chars)
         tasks["torch", count] = writer(NetworkStepper(network), count, chars // 20)
+        tasks["plain", count] = writer(PlainStepper(config, compiled["fp32"].weights), count, chars // 10)
     num_bytes = {kind: size_of(stepper) for kind, stepper in compiled.items()}
     for kind, size in num_bytes.items():
         memory = np.ones(size // 4, np.uint32)
@@ -105,6 +115,7 @@ def measure_speed(
                 "streams": count,
                 "chars_per_s": round(rate[kind, count]),
                 "torch_chars_s": round(rate["torch", count]),
+                "plain_chars_s": round(rate["plain", count]),
                 "to_torch": round(rate[kind, count] / rate["torch", count], 1),
                 "to_one_stream": round(rate[kind, count] / rate[kind, streams[0]], 2),
             }
@@ -166,18 +177,21 @@ def gpt_writer(checkout: Path, width: int, parameters: int) -> tuple[int, Callab
 
 def measure_model(directory: Path, text: str, repeats: int) -> None:
     """Print the rows of a trained model."""
-    for kind in ("fp32", "bf16"):
+    for kind in KINDS:
         generator = Generator.load(directory, kind)
-        assert isinstance(generator.stepper, CompiledStepper)
-        start = generator.stepper.read(generator.stepper.begin(), np.array([generator.vocab.start_id]))
+        assert isinstance(generator.choose, StepperOnCPU)
+        stepper = generator.choose.compiled
+        start = stepper.read(stepper.begin(), np.array([generator.vocab.start_id]))
         begin = time.perf_counter()
-        nats = generator.stepper.score(start, generator.vocab.encode(text).astype(np.int64))[1]
+        nats = stepper.score(start, generator.vocab.encode(text).astype(np.int64))[1]
         seconds = time.perf_counter() - begin
         bits = float(nats.sum(dtype=np.float64)) / len(text) / math.log(2)
         row = {"what": "bits per char", "weights": kind, "bits_per_char": round(bits, 5), "chars": len(text)}
         print(json.dumps(row | {"read_chars_s": round(len(text) / seconds)}), flush=True)
-    times = sorted(first_characters(directory) for _ in range(repeats))
-    print(json.dumps({"what": "first characters", "seconds": round(statistics.median(times), 3)}), flush=True)
+    for cold in (False, True):
+        times = sorted(first_characters(directory, cold) for _ in range(repeats))
+        row = {"what": "first characters", "nothing_compiled_yet": cold}
+        print(json.dumps(row | {"seconds": round(statistics.median(times), 3)}), flush=True)
     model = charrnn.load(directory, device="cpu")
     lines = list(islice(cycle([line for line in text.split("\n") if line]), LINES))
     rates = []
@@ -196,15 +210,17 @@ def measure_model(directory: Path, text: str, repeats: int) -> None:
     print(json.dumps(row | {"share_of_training_rate": round(share, 3)}), flush=True)
 
 
-def first_characters(directory: Path) -> float:
-    """Seconds from the start of a process to its first characters."""
-    begin = time.perf_counter()
+def first_characters(directory: Path, cold: bool) -> float:
+    """Seconds from the start of a process to its first characters; cold: numba has compiled nothing before."""
     command = [sys.executable, "-m", "charrnn", "generate", str(directory)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.read(1)
-        seconds = time.perf_counter() - begin
-        process.stdout.read()
+    with tempfile.TemporaryDirectory() as empty:
+        environment = os.environ | ({"NUMBA_CACHE_DIR": empty} if cold else {})
+        begin = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.read(1)
+            seconds = time.perf_counter() - begin
+            process.stdout.read()
     return seconds
 
 

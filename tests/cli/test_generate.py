@@ -104,19 +104,20 @@ def test_a_state_that_is_none_is_one_line(cli: Cli, trained: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("weights", ["bf16", "fp32"])
-def test_writing_needs_no_torch(weights: str, trained: Path) -> None:
+@pytest.mark.parametrize("chars", [40, 2500])
+def test_writing_needs_no_torch_and_a_short_text_no_numba(chars: int, weights: str, trained: Path) -> None:
     code = f"""
 import sys
-sys.argv = ["charrnn", "generate", {str(trained)!r}, "-p", "The", "-n", "40", "--weights", "{weights}"]
+sys.argv = ["charrnn", "generate", {str(trained)!r}, "-p", "The", "-n", "{chars}", "--weights", "{weights}"]
 from charrnn.cli import main
 try:
     main()
 finally:
-    print("torch" in sys.modules, "tokenizers" in sys.modules, file=sys.stderr)
+    print(*({{"torch", "tokenizers", "numba"}} & sys.modules.keys()), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len(done.stdout) > 40
-    assert done.stderr == "False False\n"
+    assert len(done.stdout) > chars
+    assert done.stderr == ("\n" if chars == 40 else "numba\n")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from charrnn.errors import CharrnnError, UsageError
+from charrnn.generation.choice import StepperOnCPU
+from charrnn.generation.compiled import CompiledStepper
 from charrnn.generation.generator import TextState
+from charrnn.generation.plain import PlainStepper
 from charrnn.generation.sampling import SamplingConfig, probabilities
 from charrnn.generation.stepper import NO_ENTRY
 from charrnn.model_directory import save_arrays
@@ -281,3 +284,27 @@ def test_a_file_that_is_no_state_is_one_line(tmp_path: Path) -> None:
     save_arrays(tmp_path / "weights", {"weight": np.ones(3)})
     with pytest.raises(CharrnnError, match="not the state"):
         TextState.load(tmp_path / "weights")
+
+
+def test_the_text_does_not_depend_on_who_writes_how_much_of_it(model: LanguageModel) -> None:
+    """Plain numpy begins, compiled code goes on, be it loaded by an earlier call or not."""
+    options: dict[str, Any] = {"max_chars": 200, "seed": 4, "num_samples": 2}
+    written = []
+    for num_plain in (0, 70, 10_000):
+        generator = LanguageModel(model.network, model.vocab).generator
+        assert isinstance(generator.choose, StepperOnCPU)
+        generator.choose.num_plain = num_plain
+        samples = generator.generate("It was", **options)
+        assert generator.generate("It was", **options) == samples
+        written.append([sample.text for sample in samples])
+    assert written[0] == written[1] == written[2]
+
+
+def test_compiled_code_writes_what_is_long_and_what_need_not_be_repeatable(model: LanguageModel) -> None:
+    choose = LanguageModel(model.network, model.vocab).generator.choose
+    assert isinstance(choose, StepperOnCPU)
+    for repeatable in (True, False):
+        assert isinstance(choose(0, repeatable), PlainStepper)
+    assert isinstance(choose(choose.num_plain + 1, True), CompiledStepper)
+    assert isinstance(choose(0, True), PlainStepper)
+    assert isinstance(choose(0, False), CompiledStepper)

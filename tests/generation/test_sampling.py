@@ -12,8 +12,9 @@ from numpy.testing import assert_allclose
 
 from charrnn.errors import UsageError
 from charrnn.generation import kernels
+from charrnn.generation.compiled import kernel_filters
 from charrnn.generation.sampling import SamplingConfig, draw, penalize_repetition, probabilities
-from charrnn.generation.stepper import NO_ENTRY, kernel_filters
+from charrnn.generation.stepper import NO_ENTRY
 
 # Few values, so that there are many ties.
 rows = st.lists(st.integers(-6, 6), min_size=1, max_size=8).map(lambda values: [value / 2 for value in values])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from charrnn.checkpoint import load_network, network_tensors
+from charrnn.generation.choice import StepperOnCPU
 from charrnn.generation.generator import Generator, Piece, Sample, TextState, fingerprint, read_sampling
 from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
-from charrnn.generation.stepper import CompiledStepper, Stepper
+from charrnn.generation.stepper import Stepper
+from charrnn.generation.weights import arrange_weights
 from charrnn.model_directory import read_config_of
 from charrnn.network.device import choose_device
 from charrnn.network.dynamic import DynamicConfig, score_dynamic
@@ -88,14 +90,15 @@ class LanguageModel:
     @cached_property
     def generator(self) -> Generator:
         """What writes, with the network's weights as they are now: compiled on a CPU, else the network itself."""
-        stepper: Stepper
+        choose: Callable[[int, bool], Stepper]
         if self.network.head.weight.device.type == "cpu":
-            weights = {name: tensor.detach().numpy() for name, tensor in network_tensors(self.network).items()}
-            stepper = CompiledStepper(self.network.config, weights)
+            tensors = {name: tensor.detach().numpy() for name, tensor in network_tensors(self.network).items()}
+            choose = StepperOnCPU(self.network.config, arrange_weights(self.network.config, tensors, "bf16"), "bf16")
         else:
             stepper = NetworkStepper(self.network)
+            choose = lambda entries, repeatable: stepper  # noqa: E731
         embedding = self.network.embedding.weight.detach().cpu().numpy()
-        return Generator(stepper, self.vocab, self.sampling, fingerprint(embedding))
+        return Generator(choose, self.vocab, self.sampling, fingerprint(embedding))
 
     def read(self, text: str, after: TextState | None = None) -> TextState:
         """See `Generator.read`."""

@@ -289,8 +289,8 @@ class _Session:
             self._write_config(None)
         model = LanguageModel(self.network, self.run.vocab)
         seed = self.trainer.progress.step
-        for temperature in SAMPLE_TEMPERATURES:
-            sample = model.generate(max_chars=SAMPLE_CHARS, temperature=temperature, seed=seed)[0]
+        samples = model.generate(max_chars=SAMPLE_CHARS, temperatures=SAMPLE_TEMPERATURES, seed=seed)
+        for sample, temperature in zip(samples, SAMPLE_TEMPERATURES, strict=True):
             self.report.sample(sample.text, temperature)
 
     def _write_config(self, final: Score | None) -> None:
