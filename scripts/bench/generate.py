@@ -5,8 +5,9 @@
 
 The first form measures networks with random weights; all that is compared is run in turn, each figure is the median
 of `--repeats`. `limit_chars_s` is how often a second one core can merely read as many bytes as the weights have, which
-is what one stream of text would be bound by if arithmetic cost nothing. nanoGPT's network has as many layers as make
-about the same number of parameters, at the same width.
+is what one stream of text would be bound by if arithmetic cost nothing; `product_gflop_s` is the rate of a large
+product of matrices on all cores, which is what many streams would be bound by. nanoGPT's network has as many layers as
+make about the same number of parameters, at the same width.
 
 The second form measures a trained model: bits per character of a text it has not seen, by type of weights; seconds
 from the start of the process to the first characters, also where numba has compiled nothing yet; and how fast 100,000
@@ -40,7 +41,7 @@ from charrnn.generation.plain import PlainStepper
 from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.generation.stepper import Stepper
-from charrnn.generation.weights import WeightType, arrange_weights
+from charrnn.generation.weights import WeightType, arrange_weights, num_numbers
 from charrnn.network.config import NetworkConfig
 from charrnn.network.device import choose_precision
 from charrnn.network.model import Network
@@ -91,6 +92,8 @@ def measure_speed(
             tasks[kind, count] = writer(stepper, count, chars)
         tasks["torch", count] = writer(NetworkStepper(network), count, chars // 20)
         tasks["plain", count] = writer(PlainStepper(config, compiled["fp32"].weights), count, chars // 10)
+    square = np.ones((2048, 2048), np.float32)
+    tasks["product", 1] = (2 * 2048**3, lambda: square @ square)
     num_bytes = {kind: size_of(stepper) for kind, stepper in compiled.items()}
     for kind, size in num_bytes.items():
         memory = np.ones(size // 4, np.uint32)
@@ -105,6 +108,7 @@ def measure_speed(
             if repeat:  # the first warms up
                 seconds[task].append((time.perf_counter() - begin) / amount)
     rate = {task: 1 / statistics.median(times) for task, times in seconds.items()}
+    operations = 2 * num_numbers(compiled["fp32"].weights)  # of a character
     rows: list[dict[str, object]] = []
     for kind in compiled:
         for count in streams:
@@ -118,6 +122,8 @@ def measure_speed(
                 "plain_chars_s": round(rate["plain", count]),
                 "to_torch": round(rate[kind, count] / rate["torch", count], 1),
                 "to_one_stream": round(rate[kind, count] / rate[kind, streams[0]], 2),
+                "gflop_s": round(rate[kind, count] * operations / 1e9, 1),
+                "product_gflop_s": round(rate["product", 1] / 1e9, 1),
             }
             if count == 1:
                 limit = rate[f"limit {kind}", 1]

@@ -129,3 +129,15 @@ def test_reversing_twice_changes_nothing() -> None:
     assert torch.equal(reverse(turned, lengths), x)
     assert torch.equal(turned[:4, 2], x[:4, 2].flip(0))
     assert torch.equal(turned[4:, 2], x[4:, 2])
+
+
+def test_what_suits_the_texts_leaves_alone_what_was_chosen() -> None:
+    names, sentences = ["Ivanov", "O Neill", "Smith"], ["what is a name ?", "who is it"]
+    single, several = ClassifierConfig().suited(names), ClassifierConfig().suited(sentences)
+    assert (single.view_names, several.view_names) == (("char",), ("char", "subword"))
+    assert single.num_readers is not None
+    assert several.num_readers is not None
+    assert single.num_readers < several.num_readers
+    for texts in (names, sentences):
+        chosen = ClassifierConfig("subword", num_readers=2, char_width=48, char_layers=3)
+        assert chosen.suited(texts) == chosen
