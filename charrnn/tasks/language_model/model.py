@@ -90,15 +90,16 @@ class LanguageModel:
     @cached_property
     def generator(self) -> Generator:
         """What writes, with the network's weights as they are now: compiled on a CPU, else the network itself."""
-        choose: Callable[[int, bool], Stepper]
-        if self.network.head.weight.device.type == "cpu":
-            tensors = {name: tensor.detach().numpy() for name, tensor in network_tensors(self.network).items()}
-            choose = StepperOnCPU(self.network.config, arrange_weights(self.network.config, tensors, "bf16"), "bf16")
-        else:
-            stepper = NetworkStepper(self.network)
-            choose = lambda entries, repeatable: stepper  # noqa: E731
         embedding = self.network.embedding.weight.detach().cpu().numpy()
-        return Generator(choose, self.vocab, self.sampling, fingerprint(embedding))
+        return Generator(self._choice(), self.vocab, self.sampling, fingerprint(embedding))
+
+    def _choice(self) -> Callable[[int, bool], Stepper]:
+        if self.network.head.weight.device.type != "cpu":
+            stepper = NetworkStepper(self.network)
+            return lambda entries, repeatable: stepper
+        config = self.network.config
+        tensors = {name: tensor.detach().numpy() for name, tensor in network_tensors(self.network).items()}
+        return StepperOnCPU(config, arrange_weights(config, tensors, "bf16"), "bf16")
 
     def read(self, text: str, after: TextState | None = None) -> TextState:
         """See `Generator.read`."""
