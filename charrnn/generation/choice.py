@@ -19,8 +19,8 @@ PLAIN_WEIGHTS = 2_000_000_000
 ENTRY_WEIGHTS = 1_000_000
 
 
-class StepperOnCPU:
-    """`choose(entries, repeatable)`: what goes on after so many entries of a call.
+class StepperChoice:
+    """`choose(entries, repeatable)`: the stepper that goes on after so many entries of a call.
 
     Compiled code takes half a second to load, and the first time on a machine 15 seconds to compile. So the first
     entries of a call are plain numpy's; but once compiled code is there, it does all, unless the call is `repeatable`:

@@ -26,7 +26,7 @@ class CompiledStepper:
     several rows share a weight, it is float32 of the same value.
     """
 
-    def __init__(self, config: NetworkConfig, weights: Weights, weight_type: WeightType = "bf16") -> None:
+    def __init__(self, config: NetworkConfig, weights: Weights, weight_type: WeightType) -> None:
         """`weights` are those of the same type."""
         self.config = config
         self.weights = weights

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.generation.choice import StepperOnCPU
+from charrnn.generation.choice import StepperChoice
 from charrnn.generation.sampling import SamplingConfig
 from charrnn.generation.stepper import Array, Lanes, Stepper
 from charrnn.generation.stream import TextStream
@@ -92,7 +92,7 @@ class Generator:
     def __init__(
         self, choose: Callable[[int, bool], Stepper], vocab: Vocab, sampling: SamplingConfig, fingerprint: str
     ) -> None:
-        """`choose` is asked as `StepperOnCPU` is; `sampling` holds for what a call leaves open."""
+        """`choose` is asked as `StepperChoice` is; `sampling` holds for what a call leaves open."""
         self.choose = choose
         self.vocab = vocab
         self.sampling = sampling
@@ -114,7 +114,7 @@ class Generator:
             raise CharrnnError(
                 f"{directory / WEIGHTS}: the weights do not fit the network that {CONFIG} describes: {error}"
             ) from None
-        choose = StepperOnCPU(saved.network, weights, weight_type)
+        choose = StepperChoice(saved.network, weights, weight_type)
         return cls(choose, saved.vocab, read_sampling(directory), fingerprint(saved.weights["embedding.weight"]))
 
     def read(self, text: str, after: TextState | None = None) -> TextState:

@@ -36,13 +36,13 @@ class PlainStepper(StepByStep):
         return beginning(first_state(self.config, self.weights), len(self.weights.head_bias))
 
     def read(self, lane: Lanes, ids: Ids) -> Lanes:
-        state, logits = self.entered(lane.state), lane.logits
+        state, logits = self.from_lanes(lane.state), lane.logits
         for entry in ids:
             logits, state = self.step(np.array([entry]), state)
         recent = np.concatenate([lane.recent, ids[None]], axis=1)[:, -REPETITION_WINDOW:]
-        return Lanes(self.left(state), logits, recent)
+        return Lanes(self.to_lanes(state), logits, recent)
 
-    def entered(self, state: LaneState) -> LaneState:
+    def from_lanes(self, state: LaneState) -> LaneState:
         return tuple(array.copy() for array in state)
 
     def step(self, ids: Ids, state: LaneState) -> tuple[Array, LaneState]:
@@ -61,7 +61,7 @@ class PlainStepper(StepByStep):
             x = _norm(x, weights.norm)
         return _product(x, weights.head) + weights.head_bias, state
 
-    def left(self, state: LaneState) -> LaneState:
+    def to_lanes(self, state: LaneState) -> LaneState:
         return state
 
 

@@ -23,24 +23,24 @@ class NetworkStepper(StepByStep):
         self.device = network.head.weight.device
 
     def begin(self) -> Lanes:
-        return beginning(self.left(self.network.initial_state(1)), self.network.head.out_features)
+        return beginning(self.to_lanes(self.network.initial_state(1)), self.network.head.out_features)
 
     def read(self, lane: Lanes, ids: Ids) -> Lanes:
-        state, logits = self.entered(lane.state), None
+        state, logits = self.from_lanes(lane.state), None
         with torch.inference_mode():
             for start in range(0, len(ids), WINDOW):
                 window = torch.from_numpy(ids[start : start + WINDOW, None]).to(self.device)
                 features, state = self.network.features(window, state)
                 logits = self.network.head(features[-1])
         recent = np.concatenate([lane.recent, ids[None]], axis=1)[:, -REPETITION_WINDOW:]
-        return Lanes(self.left(state), lane.logits if logits is None else _array(logits), recent)
+        return Lanes(self.to_lanes(state), lane.logits if logits is None else _array(logits), recent)
 
     def step(self, ids: Ids, state: State) -> tuple[Array, State]:
         with torch.inference_mode():
             rows, state = self.network(torch.from_numpy(ids[None]).to(self.device), state)
         return _array(rows[0]), state
 
-    def entered(self, arrays: LaneState) -> State:
+    def from_lanes(self, arrays: LaneState) -> State:
         number = len(arrays) - (self.network.ngrams is not None)
         layers = zip(*arrays[:number], strict=True)
         return tuple(
@@ -48,7 +48,7 @@ class NetworkStepper(StepByStep):
             for layer in (*layers, *([array] for array in arrays[number:]))
         )
 
-    def left(self, state: State) -> LaneState:
+    def to_lanes(self, state: State) -> LaneState:
         depth = len(self.network.layers)
         layers = tuple(_array(torch.stack(tensors)) for tensors in zip(*state[:depth], strict=True))
         return layers + tuple(last.cpu().numpy() for (last,) in state[depth:])

@@ -74,18 +74,18 @@ class StepByStep(ABC):
         """Read an entry in each lane: ids (B,) → logits (B, O), and the state after it."""
 
     @abstractmethod
-    def entered(self, state: LaneState) -> Any:
+    def from_lanes(self, state: LaneState) -> Any:
         """A state as `step` takes it."""
 
     @abstractmethod
-    def left(self, state: Any) -> LaneState:
-        """And as a value again."""
+    def to_lanes(self, state: Any) -> LaneState:
+        """That state as a value again."""
 
     def write(
         self, lanes: Lanes, sampling: Sequence[SamplingConfig], allowed: Array, uniforms: Array
     ) -> tuple[Lanes, Ids, Array]:
         """See `Stepper.write`."""
-        state, logits, recent = self.entered(lanes.state), lanes.logits, lanes.recent
+        state, logits, recent = self.from_lanes(lanes.state), lanes.logits, lanes.recent
         ids, nats = np.empty(uniforms.shape, np.int64), np.empty(uniforms.shape)
         for t, uniform in enumerate(uniforms):
             for b, config in enumerate(sampling):
@@ -95,4 +95,4 @@ class StepByStep(ABC):
                 nats[t, b] = np.logaddexp.reduce(logits[b].astype(np.float64)) - logits[b, ids[t, b]]
             recent = np.concatenate([recent, ids[t][:, None]], axis=1)[:, -REPETITION_WINDOW:]
             logits, state = self.step(ids[t], state)
-        return Lanes(self.left(state), logits, recent), ids, nats
+        return Lanes(self.to_lanes(state), logits, recent), ids, nats

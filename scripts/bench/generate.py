@@ -34,7 +34,7 @@ from numba import njit, uint32
 from step import measure
 
 import charrnn
-from charrnn.generation.choice import StepperOnCPU
+from charrnn.generation.choice import StepperChoice
 from charrnn.generation.compiled import CompiledStepper
 from charrnn.generation.generator import Generator
 from charrnn.generation.plain import PlainStepper
@@ -185,7 +185,7 @@ def measure_model(directory: Path, text: str, repeats: int) -> None:
     """Print the rows of a trained model."""
     for kind in KINDS:
         generator = Generator.load(directory, kind)
-        assert isinstance(generator.choose, StepperOnCPU)
+        assert isinstance(generator.choose, StepperChoice)
         stepper = generator.choose.compiled
         start = stepper.read(stepper.begin(), np.array([generator.vocab.start_id]))
         begin = time.perf_counter()

@@ -1,5 +1,6 @@
 """Writing text: reproducible, the model's own distribution, the same however it is read and shown."""
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.generation.choice import StepperOnCPU
+from charrnn.generation.choice import StepperChoice
 from charrnn.generation.compiled import CompiledStepper
 from charrnn.generation.generator import TextState
 from charrnn.generation.plain import PlainStepper
@@ -292,7 +293,7 @@ def test_the_text_does_not_depend_on_who_writes_how_much_of_it(model: LanguageMo
     written = []
     for num_plain in (0, 70, 10_000):
         generator = LanguageModel(model.network, model.vocab).generator
-        assert isinstance(generator.choose, StepperOnCPU)
+        assert isinstance(generator.choose, StepperChoice)
         generator.choose.num_plain = num_plain
         samples = generator.generate("It was", **options)
         assert generator.generate("It was", **options) == samples
@@ -302,9 +303,25 @@ def test_the_text_does_not_depend_on_who_writes_how_much_of_it(model: LanguageMo
 
 def test_compiled_code_writes_what_is_long_and_what_need_not_be_repeatable(model: LanguageModel) -> None:
     choose = LanguageModel(model.network, model.vocab).generator.choose
-    assert isinstance(choose, StepperOnCPU)
+    assert isinstance(choose, StepperChoice)
     for repeatable in (True, False):
         assert isinstance(choose(0, repeatable), PlainStepper)
     assert isinstance(choose(choose.num_plain + 1, True), CompiledStepper)
     assert isinstance(choose(0, True), PlainStepper)
     assert isinstance(choose(0, False), CompiledStepper)
+
+
+def test_a_generator_keeps_the_weights_it_was_made_with(model: LanguageModel) -> None:
+    """Also where compiled code is loaded only after they have changed."""
+    network = copy.deepcopy(model.network)
+    first, second = (LanguageModel(network, model.vocab).generator for _ in range(2))
+    for generator in (first, second):
+        assert isinstance(generator.choose, StepperChoice)
+        generator.choose.num_plain = 30
+    options: dict[str, Any] = {"max_chars": 100, "seed": 1}
+    expected = first.generate("It was", **options)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(0.5)
+    assert second.generate("It was", **options) == expected
+    assert LanguageModel(network, model.vocab).generate("It was", **options) != expected

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from charrnn.checkpoint import load_network, network_tensors
-from charrnn.generation.choice import StepperOnCPU
+from charrnn.generation.choice import StepperChoice
 from charrnn.generation.generator import Generator, Piece, Sample, TextState, fingerprint, read_sampling
 from charrnn.generation.reference import NetworkStepper
 from charrnn.generation.sampling import SamplingConfig
@@ -89,7 +89,7 @@ class LanguageModel:
 
     @cached_property
     def generator(self) -> Generator:
-        """What writes, with the network's weights as they are now: compiled on a CPU, else the network itself."""
+        """What writes, with the network's weights as they are now: copies of them on a CPU, else the network itself."""
         embedding = self.network.embedding.weight.detach().cpu().numpy()
         return Generator(self._choice(), self.vocab, self.sampling, fingerprint(embedding))
 
@@ -99,7 +99,7 @@ class LanguageModel:
             return lambda entries, repeatable: stepper
         config = self.network.config
         tensors = {name: tensor.detach().numpy() for name, tensor in network_tensors(self.network).items()}
-        return StepperOnCPU(config, arrange_weights(config, tensors, "bf16"), "bf16")
+        return StepperChoice(config, arrange_weights(config, tensors, "bf16"), "bf16")
 
     def read(self, text: str, after: TextState | None = None) -> TextState:
         """See `Generator.read`."""
