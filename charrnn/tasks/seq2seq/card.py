@@ -15,6 +15,8 @@ def model_card(name: str, config: dict[str, Any]) -> str:
         sides = " to ".join(f"{side['kind']} ids ({side['seen_size']:,})" for side in vocabs.values())
     else:
         sides = f"{vocabs['source']['kind']} ids ({vocabs['source']['seen_size']:,}) that both sides share"
+    weight = training["joint_weight"]
+    beside = f"| beside the network | a joint-sequence model, weight {weight:g} |\n" if weight else ""
     rows = "".join(
         f"| {part} | {training[part]['pairs']:,} pairs: {figures_line(training[part])} |\n"
         for part in ("validation", "test")
@@ -32,7 +34,7 @@ with charrnn.
 | training | {training["train_pairs"]:,} pairs, {training["step"]:,} of {training["total_steps"]:,} steps, \
 {training["minutes"]:.1f} minutes on {training["device"]} in {training["precision"]} |
 | validation split | {training["split"]} |
-{rows}
+{beside}{rows}
     charrnn {task} {name} "a text"
     charrnn {task} {name} - < texts.txt
 """

@@ -18,15 +18,17 @@ from charrnn.network.device import choose_device
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.seq2seq.inputs import Sides, Texts, padded
+from charrnn.tasks.seq2seq.joint import JointModel
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig, Seq2SeqNetwork
-from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, search
+from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, ranked, search
 from charrnn.text.batches import by_length
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Ids, Vocab
 
 Task = Literal["translate", "summarize"]
 
 MODEL_TYPE = "seq2seq"
 TARGET_TOKENIZER = "tokenizer_target.json"  # where source and target have a vocabulary each
+JOINT = "joint.safetensors"  # where a joint-sequence model helps to choose
 LINES_AT_ONCE = 1024  # lines read ahead, to sort by length
 TOKENS_AT_ONCE = 1 << 14  # entries of sources side by side, times hypotheses of each
 
@@ -36,8 +38,8 @@ class Candidate:
     """A target, and how likely it is."""
 
     text: str
-    score: float  # log-probability in nats, divided by the length as the length penalty says
-    nats: float  # negative log-likelihood
+    score: float  # log-probability in nats, with a joint model's, divided by the length as the length penalty says
+    nats: float  # negative log-likelihood by the network
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ class Seq2Seq:
         *,
         task: Task = "translate",
         figures: Mapping[str, Any] | None = None,
+        joint: JointModel | None = None,
     ) -> None:
         self.network = network.eval()
         self.sides = sides
         self.search = search
+        self.joint = joint
         self.task = task
         self.figures = dict(figures or {})  # of its training
 
@@ -105,13 +109,16 @@ class Seq2Seq:
             search = from_mapping(SearchConfig, model_directory.read_json(path) if path.exists() else {})
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
-        return cls(network, sides, search, task=task, figures=figures)
+        joint = JointModel.load(directory / JOINT) if search.joint_weight and (directory / JOINT).exists() else None
+        return cls(network, sides, search, task=task, figures=figures, joint=joint)
 
     def save(self, directory: str | Path) -> None:
         """Write everything but the report and the training's state into a directory, made if missing."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         write_sides(directory, self.sides)
+        if self.joint is not None:
+            self.joint.save(directory / JOINT)
         checkpoint.save_tensors(directory / model_directory.WEIGHTS, checkpoint.network_tensors(self.network))
         self.write_settings(directory)
 
@@ -147,6 +154,8 @@ class Seq2Seq:
             raise UsageError(f"num_best must be at least 1, not {num_best}")
         if num_best > config.beam:
             raise UsageError(f"num_best {num_best} needs a beam at least as wide: beam is {config.beam}")
+        if config.joint_weight and self.joint is None:
+            raise UsageError(f"this model has no joint-sequence model: joint_weight {config.joint_weight:g} must be 0")
         waiting: list[str] = []
         for text in texts:
             waiting.append(text)
@@ -172,6 +181,17 @@ class Seq2Seq:
         weights = outputs.pointed_at[:, 0].float().cpu().numpy()
         return Alignment(self.sides.source.entries(source_ids), self.sides.target.entries(target_ids[1:]), weights)
 
+    def hypotheses(self, sources: Sequence[Ids], config: SearchConfig, num_best: int) -> list[list[Hypothesis]]:
+        """What the network finds for each source, ids between two line ends, and what a joint model says of it."""
+        found: list[list[Hypothesis]] = [[] for _ in sources]
+        end_id = self.sides.target.vocab.start_id
+        with torch.inference_mode():
+            for indices in by_length(list(map(len, sources)), max(TOKENS_AT_ONCE // config.beam, 1)):
+                ids, lengths = padded([sources[i] for i in indices], self.network.device)
+                for i, each in zip(indices, search(self.network, ids, lengths, end_id, config, num_best), strict=True):
+                    found[i] = each
+        return found if self.joint is None else list(map(self.joint.judged, sources, found))
+
     def _translate(self, texts: Sequence[str], config: SearchConfig, num_best: int) -> list[Translation]:
         """Those of some texts."""
         most = self.network.config.max_source
@@ -180,14 +200,9 @@ class Seq2Seq:
         sources = [
             np.delete(source, most - 1) if was_cut else source for source, was_cut in zip(sources, cut, strict=True)
         ]
-        found: list[list[Hypothesis]] = [[] for _ in texts]
-        end_id = self.sides.target.vocab.start_id
-        with torch.inference_mode():
-            for indices in by_length(list(map(len, sources)), max(TOKENS_AT_ONCE // config.beam, 1)):
-                ids, lengths = padded([sources[i] for i in indices], self.network.device)
-                hypotheses = search(self.network, ids, lengths, end_id, config, num_best)
-                for i, each in zip(indices, hypotheses, strict=True):
-                    found[i] = each
+        found = self.hypotheses(sources, config, config.beam if config.joint_weight else num_best)
+        if config.joint_weight:
+            found = [ranked(each, config)[:num_best] for each in found]
         return [
             Translation(self._candidates(hypotheses) if text.strip() else (Candidate("", 0.0, 0.0),), was_cut)
             for text, hypotheses, was_cut in zip(texts, found, cut, strict=True)

@@ -6,7 +6,8 @@ Shapes: S source time, B sources, K hypotheses of each (the beam), N = B·K lane
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,9 @@ class SearchConfig:
     """How targets are searched for. A model's directory holds one in `generation_config.json`, to be edited."""
 
     beam: int = 5  # hypotheses that are followed; 1 takes the likeliest entry each time
-    length_penalty: float = 1.0  # a hypothesis is worth its log-probability / its length to this power
+    length_penalty: float | None = None  # a hypothesis is worth its log-probability / its length to this power;
+    # None: 1, or 0 beside a joint-sequence model, which knows how long targets are
+    joint_weight: float | None = None  # of a joint-sequence model beside the network; None: by validation; 0: none
     no_repeat_ngram: int | None = None  # so many entries in a row are not written twice
     max_ratio: float | None = None  # longest target, in entries for each of the source; None: what the pairs have
     max_extra: int = 10  # and so many more
@@ -34,10 +37,17 @@ class SearchConfig:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
-        if not self.length_penalty >= 0:
-            raise UsageError(f"length_penalty must not be negative, not {self.length_penalty}")
-        if self.max_ratio is not None and not self.max_ratio >= 0:
-            raise UsageError(f"max_ratio must not be negative, not {self.max_ratio}")
+        for name in ("length_penalty", "joint_weight", "max_ratio"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UsageError(f"{name} must not be negative, not {value}")
+
+    @property
+    def length_power(self) -> float:
+        """To which the length of a hypothesis is raised."""
+        if self.length_penalty is not None:
+            return self.length_penalty
+        return 0.0 if self.joint_weight else 1.0
 
     def limits(self, lengths: Tensor) -> Tensor:
         """Longest targets (B,), their ends included, for sources of these lengths (B,)."""
@@ -52,6 +62,17 @@ class Hypothesis:
     ids: tuple[int, ...]  # without its end
     nats: float  # negative log-likelihood, its end included
     score: float  # by which hypotheses are compared, the higher the better
+    joint: float = 0.0  # log-probability of source and target by a joint-sequence model
+
+
+def ranked(found: Iterable[Hypothesis], config: SearchConfig) -> list[Hypothesis]:
+    """What the network found, by what it and a joint-sequence model together say, the best first."""
+    weight = config.joint_weight or 0.0
+    scored = [
+        replace(each, score=(weight * each.joint - each.nats) / (len(each.ids) + 1) ** config.length_power)
+        for each in found
+    ]
+    return sorted(scored, key=lambda each: -each.score)
 
 
 def search(
@@ -99,11 +120,11 @@ def search(
         for row, place in ended.nonzero().tolist():
             total_log_p = log_p[row, place].item()
             ids = tuple(written[row, place, :-1].tolist())
-            found[owners[row]].append(Hypothesis(ids, -total_log_p, total_log_p / length**config.length_penalty))
+            found[owners[row]].append(Hypothesis(ids, -total_log_p, total_log_p / length**config.length_power))
         followed = followed - ended.sum(1)
         log_p = log_p.masked_fill(ended, -torch.inf)
         needed = log_p.new_tensor([_needed(found[owner], num_best) for owner in owners])
-        done = _best_possible(log_p.amax(1), length, limits, config.length_penalty) <= needed
+        done = _best_possible(log_p.amax(1), length, limits, config.length_power) <= needed
         if done.all():
             break
         log_p = log_p.masked_fill(done[:, None], -torch.inf)
@@ -127,12 +148,12 @@ def _needed(found: list[Hypothesis], num_best: int) -> float:
     return sorted(hypothesis.score for hypothesis in found)[-num_best]
 
 
-def _best_possible(log_p: Tensor, length: int, limits: Tensor, length_penalty: float) -> Tensor:
+def _best_possible(log_p: Tensor, length: int, limits: Tensor, length_power: float) -> Tensor:
     """What the best of the hypotheses of a source can come to, at most: log_p (B,) at this length → (B,).
 
     Every further entry can only lower its log-probability, and divide it by more, up to the longest target.
     """
-    return log_p / limits.clamp(min=length) ** length_penalty
+    return log_p / limits.clamp(min=length) ** length_power
 
 
 def _block_repeats(following: Tensor, written: Tensor, size: int | None) -> None:

@@ -21,12 +21,13 @@ from charrnn.tasks.seq2seq import report as reporting
 from charrnn.tasks.seq2seq.card import model_card
 from charrnn.tasks.seq2seq.data import DataConfig, Pair, Splits, answers, prepare, read_pairs
 from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
+from charrnn.tasks.seq2seq.joint import JointModel
 from charrnn.tasks.seq2seq.lexicon import Lexicon
-from charrnn.tasks.seq2seq.model import Seq2Seq, Task, make_network
+from charrnn.tasks.seq2seq.model import JOINT, Seq2Seq, Task, make_network
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
 from charrnn.tasks.seq2seq.run import EXAMPLES, Run
-from charrnn.tasks.seq2seq.search import SearchConfig
+from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, ranked
 from charrnn.tasks.seq2seq.start import Start
 from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import refuse_occupied
@@ -35,6 +36,7 @@ from charrnn.training.trainer import STATE, Report, Trainer
 DEFAULT_MINUTES = 10.0
 BATCH_PAIRS = 256  # in a step, at most
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
+JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of a joint-sequence model that are tried
 WATCHED_PAIRS = 1000  # of the validation pairs, read at each validation during a run, and reported on
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
@@ -124,6 +126,8 @@ def fit_seq2seq(
     sides = Sides.suited(splits.train, vocab or VocabConfig())
     train = Encoded.of(splits.train, sides, network.max_source)
     network = network.suited(training.minutes, sides, train.sources)
+    if search.joint_weight and not JointModel.suits(sides, train):
+        raise UsageError("joint_weight is for targets that can follow their sources entry by entry: leave it out")
     if search.max_ratio is None:
         search = replace(search, max_ratio=_longest_ratio(train))
     run = Run(task, splits, sides, network, objective, search, training, init_from)
@@ -217,17 +221,18 @@ class _Session:
         """Report on the best weights, and give the finished model back."""
         run = self.run
         best = Seq2Seq.load(self.output, device=str(self.device))
+        self._join(best)
         report: dict[str, Any] = {"task": run.task}
         for part, pairs in (("validation", self.val), ("test", run.splits.test)):
             if pairs:
-                self.report.note(f"{part}: {len(pairs):,} pairs, with a beam of {run.search.beam}")
+                self.report.note(f"{part}: {len(pairs):,} pairs, with a beam of {best.search.beam}")
                 begin = time.monotonic()
                 sources = list(answers(pairs))
                 found = dict(zip(sources, best.translate(sources), strict=True))
                 self.seconds[part] = time.monotonic() - begin
                 report[part] = reporting.evaluate(pairs, found, run.task, run.sides.target.kind == "symbol")
         report["seconds"] = self.seconds
-        best.figures = self._figures(report)
+        best.figures = self._figures(report) | {"joint_weight": best.search.joint_weight}
         best.write_settings(self.output)
         atomic_write(self.output / model_directory.CARD, model_card(self.output.resolve().name, best.config()))
         atomic_write(self.output / REPORT_TEXT, reporting.render(report).encode("utf-8", errors="replace"))
@@ -235,8 +240,45 @@ class _Session:
         (self.output / "training" / EXAMPLES).unlink(missing_ok=True)  # private texts, no longer needed
         return best
 
+    def _join(self, model: Seq2Seq) -> None:
+        """Put a joint-sequence model beside a model's network, if that is asked for or makes it better."""
+        begin = time.monotonic()
+        joint, weight = self._joint_model(model)
+        model.search = replace(model.search, joint_weight=weight)
+        if joint is not None and weight:
+            model.joint = joint
+            joint.save(self.output / JOINT)
+            self.report.note(f"a joint-sequence model helps to choose, with a weight of {weight:g}")
+        self.seconds["joint model"] = time.monotonic() - begin
+
+    def _joint_model(self, model: Seq2Seq) -> tuple[JointModel | None, float]:
+        """A joint-sequence model, and the weight with which most validation sources get a valid target."""
+        run, weight = self.run, self.run.search.joint_weight
+        train = Encoded.of(run.splits.train, run.sides, run.network.max_source)
+        if weight == 0 or not JointModel.suits(run.sides, train):
+            return None, 0.0
+        if weight is not None:
+            return JointModel.learn(train, run.sides), weight
+        valid = answers(self.val)
+        sources = run.sides.source.encode(list(valid), run.network.max_source)
+        found = model.hypotheses(sources, model.search, model.search.beam)
+        if self._num_right(found, valid, model.search) == len(valid):
+            return None, 0.0
+        joint = JointModel.learn(train, run.sides)
+        found = list(map(joint.judged, sources, found))
+        right = [self._num_right(found, valid, replace(model.search, joint_weight=weight)) for weight in JOINT_WEIGHTS]
+        return joint, JOINT_WEIGHTS[right.index(max(right))]
+
+    def _num_right(
+        self, found: Sequence[Sequence[Hypothesis]], valid: Mapping[str, Sequence[str]], search: SearchConfig
+    ) -> int:
+        """How many sources get a valid target, if the best of what was found for each is taken."""
+        said = (self.run.sides.target.decode(ranked(each, search)[0].ids) for each in found)
+        return sum(text in targets for text, targets in zip(said, valid.values(), strict=True))
+
     def _model(self, figures: dict[str, Any]) -> Seq2Seq:
-        return Seq2Seq(self.network, self.run.sides, self.run.search, task=self.run.task, figures=figures)
+        search = replace(self.run.search, joint_weight=0.0)  # a joint-sequence model comes last
+        return Seq2Seq(self.network, self.run.sides, search, task=self.run.task, figures=figures)
 
     def _figures(self, report: dict[str, Any]) -> dict[str, Any]:
         run, progress = self.run, self.progress

@@ -28,12 +28,15 @@ def test_any_text_is_answered_in_order(model: Seq2Seq) -> None:
 
 
 def test_the_best_come_first(model: Seq2Seq) -> None:
-    (found,) = model.translate("abca", num_best=3, beam=3, length_penalty=0.0)
-    scores = [candidate.score for candidate in found.candidates]
-    assert scores == sorted(scores, reverse=True)
-    assert scores == [-candidate.nats for candidate in found.candidates]
-    assert len({candidate.text for candidate in found.candidates}) == len(found.candidates) > 1
-    assert model.summarize("abca", num_best=3, beam=3, length_penalty=0.0) == [found]
+    for weight in (0.0, 0.5):
+        search = {"beam": 3, "length_penalty": 0.0, "joint_weight": weight}
+        (found,) = model.translate("abca", num_best=3, **search)
+        scores = [candidate.score for candidate in found.candidates]
+        assert scores == sorted(scores, reverse=True)
+        assert (scores == [-candidate.nats for candidate in found.candidates]) == (weight == 0)
+        assert len({candidate.text for candidate in found.candidates}) == len(found.candidates) > 1
+        assert model.summarize("abca", num_best=3, **search) == [found]
+        assert model.translate("abca", num_best=1, **search)[0].candidates == found.candidates[:1]
     for wrong in ({"num_best": 0}, {"num_best": 3, "beam": 2}, {"beam": 0}):
         with pytest.raises(UsageError):
             model.translate("a", **wrong)  # type: ignore[arg-type]
@@ -63,7 +66,7 @@ def test_a_model_is_saved_and_its_search_can_be_edited(model: Seq2Seq, tmp_path:
         charrnn.load(tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "joint.safetensors"])
 def test_damage_is_one_line(name: str, trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
     (copy / name).write_bytes((copy / name).read_bytes()[:200])

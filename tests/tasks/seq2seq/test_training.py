@@ -1,5 +1,6 @@
 """Training runs from pairs to a model directory: what they leave, and going on after a stop."""
 
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from charrnn.checkpoint import load_tensors
 from charrnn.errors import UsageError
 from charrnn.tasks.language_model.model import LanguageModel
 from charrnn.tasks.seq2seq.model import Seq2Seq
+from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig
 from charrnn.training.trainer import Progress, Report
 
 Train = Callable[..., Seq2Seq]
@@ -75,7 +77,7 @@ def test_a_directory_has_all_its_files_and_the_report_its_figures(trained: Path)
     assert files_of(trained) == {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_target.json", "generation_config.json"),
         *("README.md", "report.json", "report.txt", "training/run.json", "training/state.safetensors"),
-        "training/metrics.jsonl",
+        *("training/metrics.jsonl", "joint.safetensors"),
     }
     config, report = (json.loads((trained / name).read_text()) for name in ("config.json", "report.json"))
     assert (config["model_type"], config["task"]) == ("seq2seq", "translate")
@@ -189,3 +191,47 @@ def test_runs_of_other_kinds_are_told_apart(trained: Path, pairs: Path, tmp_path
         charrnn.resume_seq2seq(tmp_path / "nothing")
     with pytest.raises(UsageError, match="classifier"):
         charrnn.resume_classifier(trained)
+
+
+def joint_settings(folder: Path) -> tuple[bool, float]:
+    """Whether a joint-sequence model was saved, and its weight."""
+    search = json.loads((folder / "generation_config.json").read_text())
+    return (folder / "joint.safetensors").exists(), search["joint_weight"]
+
+
+def test_a_joint_model_is_kept_where_it_helps(trained: Path, model: Seq2Seq) -> None:
+    saved, weight = joint_settings(trained)
+    assert saved
+    assert weight > 0
+    assert f"weight {weight:g}" in (trained / "README.md").read_text()
+    words = ["".join(letters) for letters in itertools.product("abcé", repeat=3)]
+    alone, both = (
+        sum(found.text == word.upper() for word, found in zip(words, model.translate(words, **search), strict=True))
+        for search in ({"joint_weight": 0.0}, {})
+    )
+    assert both > alone
+
+
+def test_a_joint_model_is_given_or_left_out_as_asked(tmp_path: Path, train: Train) -> None:
+    model = train("without", joint_weight=0.0)
+    assert joint_settings(tmp_path / "without") == (False, 0.0)
+    assert "joint" not in (tmp_path / "without" / "README.md").read_text()
+    with pytest.raises(UsageError, match="no joint-sequence model"):
+        model.translate("abc", joint_weight=0.5)
+    train("with", joint_weight=0.125)
+    assert joint_settings(tmp_path / "with") == (True, 0.125)
+    with pytest.raises(UsageError, match="entry by entry"):
+        train("subwords", joint_weight=0.5, source_vocab="subword")
+    assert not (tmp_path / "subwords").exists()
+
+
+def test_a_network_without_mistakes_gets_no_joint_model(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(self: Seq2Seq, sources: list[Any], config: SearchConfig, num_best: int) -> list[list[Hypothesis]]:
+        said = [self.sides.target.encode([self.sides.source.decode(ids[1:-1]).upper()])[0] for ids in sources]
+        return [[Hypothesis(tuple(ids[1:-1].tolist()), 0.0, 0.0)] for ids in said]
+
+    monkeypatch.setattr(Seq2Seq, "hypotheses", find)
+    train("right")
+    assert joint_settings(tmp_path / "right") == (False, 0.0)
