@@ -83,7 +83,8 @@ def test_the_best_with_scores_and_as_json(cli: Cli, translator: Path) -> None:
     record = json.loads(cli("translate", translator, "ab", *search, "--json").out)
     assert (record["source"], record["text"]) == ("ab", lines[0][1])
     assert [candidate["text"] for candidate in record["candidates"]] == [text for _, text in lines]
-    assert [-candidate["nats"] for candidate in record["candidates"]] == pytest.approx(scores, abs=1e-3)
+    assert [candidate["score"] for candidate in record["candidates"]] == pytest.approx(scores, abs=1e-3)
+    assert all(candidate["nats"] > 0 for candidate in record["candidates"])
 
 
 def test_every_line_of_standard_input_is_answered_in_order(cli: Cli, translator: Path) -> None:
