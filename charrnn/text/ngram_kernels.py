@@ -5,7 +5,7 @@ bits are kept. Tables have open addressing and a power of two of slots; key 0 is
 """
 
 import numpy as np
-from numba import float64, int64, njit, uint64
+from numba import float64, int64, njit, prange, uint64
 
 BASE = uint64(0x9E3779B97F4A7C15)  # odd, so that no digit is lost
 SPREAD = uint64(0xD6E8FEB86659FD93)
@@ -54,3 +54,14 @@ def log_probability(table, log_unknown, history, entry):
             if keys[slot] != 0:
                 total += log_backoff[slot]
     return total + log_unknown
+
+
+@njit(cache=True, parallel=True)
+def log_likelihoods(table, log_unknown, order, ids, starts):
+    """Of sequences (N,), each with its start and its end: sequence i is ids[starts[i] : starts[i + 1]]."""
+    totals = np.zeros(len(starts) - 1)
+    for i in prange(len(totals)):
+        for place in range(starts[i] + 1, starts[i + 1]):
+            first = max(place - order + 1, starts[i])
+            totals[i] += log_probability(table, log_unknown, ids[first:place], ids[place])
+    return totals

@@ -73,6 +73,11 @@ class NGramModel:
         kept = np.array(history[max(len(history) - self.order + 1, 0) :], dtype=np.int64)
         return float(kernels.log_probability(self.table, self.log_unknown, kept, entry))
 
+    def log_likelihoods(self, ids: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> Floats:
+        """Of whole sequences (N,), from `START` to `END`: sequence i is ids[starts[i] : starts[i + 1]]."""
+        found: Floats = kernels.log_likelihoods(self.table, self.log_unknown, self.order, ids, starts)
+        return found
+
 
 @dataclass
 class _Grams:

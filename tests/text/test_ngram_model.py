@@ -94,3 +94,11 @@ def test_longer_histories_tell_more_of_texts_with_a_long_rule() -> None:
 
     found = [nats(NGramModel.learn(train, SIZE, order)) for order in (1, 2, 3)]
     assert found[0] > 1.1 * found[1] > 1.2 * found[2]
+
+
+def test_whole_sequences_are_as_likely_as_their_entries() -> None:
+    model = NGramModel.learn(sequences_of(300), SIZE, 4)
+    rows = [[START, *each.tolist(), END] for each in [*sequences_of(50, seed=1), np.array([SIZE - 1] * 9)]]
+    found = model.log_likelihoods(np.concatenate(rows), np.cumsum([0, *map(len, rows)]))
+    expected = [sum(model.log_probability(row[:i], row[i]) for i in range(1, len(row))) for row in rows]
+    assert found == pytest.approx(expected)

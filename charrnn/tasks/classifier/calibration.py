@@ -1,7 +1,7 @@
 """From scores to probabilities that mean what they say.
 
-The network's logits and the linear model's scores are added, each times a weight fitted on validation texts
-(its inverse temperature, Guo et al. 2017; together they are a product of experts).
+The network's logits, the linear model's scores and those of the classes' n-gram models are added, each times a weight
+fitted on validation texts (its inverse temperature, Guo et al. 2017; together they are a product of experts).
 
 Shapes: N texts, C classes.
 """
@@ -9,6 +9,7 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BINS = 15
+WEIGHTS = ("network", "linear", "ngrams")
 PRIOR = 0.1  # nats in all that a weight of e or 1/e costs: what bounds them where validation has no mistakes
 
 
@@ -25,11 +27,13 @@ class Blend:
 
     network: float = 1.0
     linear: float = 0.0
+    ngrams: float = 0.0
     bias: float = 0.0  # with several labels a text
 
-    def logits(self, network: Tensor, linear: Tensor) -> Tensor:
+    def logits(self, network: Tensor, linear: Tensor, ngrams: Tensor | None = None) -> Tensor:
         """(N, C) of each → (N, C)."""
-        return self.network * network + self.linear * linear + self.bias
+        logits = self.network * network + self.linear * linear + self.bias
+        return logits if ngrams is None else logits + self.ngrams * ngrams
 
 
 def probabilities(logits: Tensor, multi_label: bool) -> Tensor:
@@ -51,25 +55,24 @@ def accuracy(scores: Tensor, targets: Tensor) -> float:
     return ((scores > 0) == targets.bool()).all(1).double().mean().item()
 
 
-def fit_blend(network: Tensor, linear: Tensor, targets: Tensor) -> Blend:
-    """The weights that make validation texts likeliest: (N, C) of each model, targets as in `nats`."""
-    network, linear = network.double(), linear.double()
-    logs = torch.zeros(2, dtype=torch.double, requires_grad=True)
+def fit_blend(scores: Sequence[Tensor], targets: Tensor) -> Blend:
+    """The weights that make validation texts likeliest: (N, C) of each model, in the order of `Blend`, targets as in
+    `nats`."""
+    stacked = torch.stack(list(scores)).double()
+    logs = torch.zeros(len(scores), dtype=torch.double, requires_grad=True)
     bias = torch.zeros(1, dtype=torch.double, requires_grad=targets.dim() > 1)
     optimizer = torch.optim.LBFGS([logs, bias], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        weights = logs.exp()
         prior = PRIOR / len(targets) * logs.square().sum()
-        value = nats(weights[0] * network + weights[1] * linear + bias, targets) + prior
+        value = nats(torch.tensordot(logs.exp(), stacked, 1) + bias, targets) + prior
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
-    weights = logs.detach().exp().tolist()
-    return Blend(weights[0], weights[1], bias.item())
+    return Blend(**dict(zip(WEIGHTS, logs.detach().exp().tolist(), strict=False)), bias=bias.item())
 
 
 def calibrated_nats(logits: Tensor, targets: Tensor) -> float:

@@ -13,6 +13,8 @@ def model_card(name: str, config: dict[str, Any]) -> str:
     more = f" and {len(labels) - SHOWN_LABELS:,} more" if len(labels) > SHOWN_LABELS else ""
     kind = "any number of labels" if config["multi_label"] else "one label"
     words = f" and the meaning of {training['words']:,} words" if training["words"] else ""
+    beside = f"a linear model over n-grams{words}"
+    beside += " and an n-gram model of each label's texts" if config["blend"]["ngrams"] else ""
     rows = "".join(
         f"| {part} | {figures['texts']:,} texts: accuracy {100 * figures['accuracy']:.1f} %, "
         f"macro F1 {100 * figures['macro_f1']:.1f} %, "
@@ -24,7 +26,7 @@ def model_card(name: str, config: dict[str, Any]) -> str:
 
 A classifier of short texts, {kind} a text, trained with charrnn: a recurrent network ({config["network"]["cell"]},
 {training["parameters"]:,} parameters) that reads {" and ".join(config["vocabs"])} ids in both directions, blended with
-a linear model over n-grams{words}.
+{beside}.
 
 | | |
 |---|---|

@@ -38,7 +38,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class LinearConfig:
-    """What the linear model looks at, and how freely it fits."""
+    """What the models beside the network look at, and how freely they fit."""
 
     min_chars: int = 1  # n-grams of characters, within words
     max_chars: int = 5
@@ -47,6 +47,7 @@ class LinearConfig:
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
     spelling: bool = True  # unknown words may be read as known ones
     noisy_copies: int = 1  # of the training texts, with typing mistakes, where unknown words are read as known ones
+    class_chars: int = 5  # of an n-gram in the model of each class, at most; 0: no such models
     refit: bool = True  # once all is chosen: on what was split off for validation too
 
     def __post_init__(self) -> None:
@@ -55,8 +56,9 @@ class LinearConfig:
         for name in ("pair_distance", "min_texts"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.noisy_copies < 0:
-            raise UsageError(f"noisy_copies must not be negative, not {self.noisy_copies}")
+        for name in ("noisy_copies", "class_chars"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
         if not self.svm_cost > 0:
             raise UsageError(f"svm_cost must be above 0, not {self.svm_cost}")
 
@@ -97,7 +99,7 @@ class LinearModel:
     ) -> LinearModel:
         """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
         num_classes = belongs.shape[1]
-        counts = kernels.document_counts(*_as_meant(texts, spelling), *_reach(config), NUM_BUCKETS)
+        counts = kernels.document_counts(*as_meant(texts, spelling), *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
             raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
@@ -162,7 +164,7 @@ class LinearModel:
 
     def _features(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
         """Sparse: offsets (N + 1,), features (…,) and values (…,) of text after text."""
-        points, starts = _as_meant(texts, self.spelling)
+        points, starts = as_meant(texts, self.spelling)
         kinds = (self.buckets & 3).astype(np.int64)
         offsets, features, values = kernels.feature_values(
             points, starts, *_reach(self.config), self.feature_of, kinds, self.idf
@@ -177,8 +179,8 @@ class LinearModel:
         return offsets + dense.shape[1] * np.arange(len(offsets)), features, values
 
 
-def _as_meant(texts: Sequence[str], spelling: Spelling | None) -> tuple[Array, Array]:
-    """Code points of texts and where each starts, unknown words spelled as known ones."""
+def as_meant(texts: Sequence[str], spelling: Spelling | None) -> tuple[Array, Array]:
+    """Code points of texts and where each starts (N + 1,), unknown words spelled as known ones."""
     points, starts = code_points(texts)
     return (points, starts) if spelling is None else spelling.correct(points, starts)
 

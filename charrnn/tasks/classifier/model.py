@@ -21,9 +21,10 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.network.device import choose_device
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
+from charrnn.tasks.classifier.beside import Beside, under
 from charrnn.tasks.classifier.calibration import Blend, probabilities
 from charrnn.tasks.classifier.inputs import encode, logits_of
-from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
+from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, ViewName
 from charrnn.text.vocab import Vocab
 
@@ -72,14 +73,14 @@ class Explanation:
 
 
 class Classifier:
-    """A network, a linear model and how they are blended. `charrnn.load(directory)` gives one."""
+    """A network, models beside it and how they are blended. `charrnn.load(directory)` gives one."""
 
     def __init__(
         self,
         labels: Sequence[str],
         network: ClassifierNetwork,
         vocabs: Mapping[ViewName, Vocab],
-        linear: LinearModel,
+        beside: Beside,
         blend: Blend,
         *,
         multi_label: bool = False,
@@ -88,7 +89,7 @@ class Classifier:
         self.labels = tuple(labels)
         self.network = network.eval()
         self.vocabs = dict(vocabs)
-        self.linear = linear
+        self.beside = beside
         self.blend = blend
         self.multi_label = multi_label
         self.figures = dict(figures or {})  # of its training
@@ -119,15 +120,13 @@ class Classifier:
         try:
             network = checkpoint.filled(
                 lambda: ClassifierNetwork(network_config, sizes, len(labels)),
-                _under("network.", tensors),
+                under("network", tensors),
                 choose_device(device),
             )
-            linear = LinearModel.from_tensors(linear_config, _under("linear.", tensors))
-            if linear.bias.shape != (len(labels),):
-                raise ValueError("the linear model has another number of labels")
+            beside = Beside.from_tensors(linear_config, tensors, len(labels))
         except (KeyError, ValueError) as error:
             raise CharrnnError(f"{directory / model_directory.WEIGHTS}: damaged: {error!r}") from None
-        return cls(labels, network, vocabs, linear, blend, multi_label=multi_label, figures=figures)
+        return cls(labels, network, vocabs, beside, blend, multi_label=multi_label, figures=figures)
 
     def save(self, directory: str | Path) -> None:
         """Write `config.json`, weights and vocabularies into a directory, made if missing."""
@@ -135,7 +134,7 @@ class Classifier:
         directory.mkdir(parents=True, exist_ok=True)
         for name, vocab in self.vocabs.items():
             atomic_write(directory / TOKENIZERS[name], vocab.definition)
-        write_weights(directory, checkpoint.network_tensors(self.network), self.linear)
+        write_weights(directory, checkpoint.network_tensors(self.network), self.beside)
         model_directory.write_config(directory, self.config())
 
     def config(self) -> dict[str, Any]:
@@ -149,17 +148,16 @@ class Classifier:
                 name: {"kind": vocab.kind, "size": len(vocab), "seen_size": vocab.seen_size}
                 for name, vocab in self.vocabs.items()
             },
-            "linear": asdict(self.linear.config),
+            "linear": asdict(self.beside.linear.config),
             "blend": asdict(self.blend),
             "training": self.figures,
         }
 
-    def scores(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """The network's logits and the linear model's scores, (N, C) each."""
+    def scores(self, texts: Sequence[str]) -> list[Tensor]:
+        """The network's logits and the scores of the models beside it, (N, C) each."""
         texts = [text.strip() for text in texts]
-        device = self.network.device
-        logits = logits_of(self.network, encode(texts, self.vocabs), device, "fp32")
-        return logits, self.linear.scores(texts)
+        logits = logits_of(self.network, encode(texts, self.vocabs), self.network.device, "fp32")
+        return [logits, *self.beside.scores(texts)]
 
     def probabilities(self, texts: Sequence[str]) -> Tensor:
         """Probability of each label: (N, C), rows of one sum, or with several labels a text each on its own."""
@@ -216,11 +214,10 @@ class Classifier:
         return Classification(tuple(zip((self.labels[c] for c in classes), values, strict=True)))
 
 
-def write_weights(directory: Path, network: Mapping[str, Tensor], linear: LinearModel) -> None:
-    """Write `model.safetensors`: the network's weights by name, and the linear model."""
+def write_weights(directory: Path, network: Mapping[str, Tensor], beside: Beside) -> None:
+    """Write `model.safetensors`: the network's weights by name, and the models beside it."""
     tensors = {f"network.{name}": weight for name, weight in network.items()}
-    tensors |= {f"linear.{name}": tensor for name, tensor in linear.tensors().items()}
-    checkpoint.save_tensors(directory / model_directory.WEIGHTS, tensors)
+    checkpoint.save_tensors(directory / model_directory.WEIGHTS, tensors | beside.tensors())
 
 
 def _companies(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -235,7 +232,3 @@ def _companies(texts: Iterable[str]) -> Iterator[list[str]]:
             waiting, chars = [], 0
     if waiting:
         yield waiting
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,8 +1,8 @@
 """Training a classifier from labelled texts into a model directory: new, or resumed.
 
-A run fits the linear model, lets the encoders learn to read the training texts, trains the network on the labels,
-and reports. Each part leaves its result in the directory, so that a run that was killed goes on with the part it was
-in.
+A run fits the models beside the network, lets the encoders learn to read the training texts, trains the network on the
+labels, and reports. Each part leaves its result in the directory, so that a run that was killed goes on with the part
+it was in.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from charrnn.network.model import Network
 from charrnn.settings import changed, distribute, from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.classifier import report as reporting
-from charrnn.tasks.classifier.calibration import Blend, accuracy, fit_blend, probabilities
+from charrnn.tasks.classifier.beside import Beside
+from charrnn.tasks.classifier.beside_training import BesideTraining
+from charrnn.tasks.classifier.calibration import WEIGHTS, Blend, accuracy, fit_blend, probabilities
 from charrnn.tasks.classifier.card import model_card
 from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, read_examples
 from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
-from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
-from charrnn.tasks.classifier.linear_training import LinearTraining
+from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.model import Classifier, write_weights
 from charrnn.tasks.classifier.network import WINDOW, ClassifierConfig, ClassifierNetwork, View, ViewName
 from charrnn.tasks.classifier.objective import (
@@ -189,7 +190,7 @@ class _Session:
         self.val_texts = [example.text for example in run.splits.val]
         self.targets, self.val_targets = (self._targets(part) for part in (run.splits.train, run.splits.val))
         train, val = (self.texts, self.targets), (self.val_texts, self.val_targets)
-        self.linear_training = LinearTraining(run, train, val, report)
+        self.beside_training = BesideTraining(run, train, val, report)
         self.watched = _some(self.val_texts, run.training)
         self.seconds: dict[str, float] = {}
         torch.manual_seed(run.training.seed)
@@ -214,9 +215,9 @@ class _Session:
         """All parts of the run that are not done yet."""
         self._describe()
         begin = time.monotonic()
-        self.linear = self.linear_training.fit()
-        self.seconds["linear model"] = time.monotonic() - begin
-        self.val_scores = self.linear.scores(self.val_texts)
+        self.beside = self.beside_training.fit()
+        self.seconds["models beside"] = time.monotonic() - begin
+        self.val_scores = self.beside.scores(self.val_texts)
         if self.run.objective.pretraining:
             self._pretrain(self.run.objective.pretraining)
         self._train()
@@ -282,14 +283,15 @@ class _Session:
 
     def _keep(self, is_best: bool) -> None:
         """Say how good the weights are, and keep them if they are the best so far."""
-        logits, scores, targets = self.objective.val_logits, self.val_scores[self.watched], self.objective.val_targets
-        blend = fit_blend(logits, scores, targets)
-        blended, alone = accuracy(blend.logits(logits, scores), targets), accuracy(logits, targets)
-        self.report.note(f"  {100 * blended:.1f} % right with the linear model, {100 * alone:.1f} % alone")
+        logits, targets = self.objective.val_logits, self.objective.val_targets
+        scores = [logits, *(each[self.watched] for each in self.val_scores)]
+        blend = fit_blend(scores, targets)
+        blended, alone = accuracy(blend.logits(*scores), targets), accuracy(logits, targets)
+        self.report.note(f"  {100 * blended:.1f} % right with the models beside it, {100 * alone:.1f} % alone")
         if is_best:
             weights = checkpoint.network_tensors(self.network) | self.objective.average.weights
-            write_weights(self.output, weights, self.linear)
-            model_directory.write_config(self.output, self._classifier(self.linear, blend, {}).config())
+            write_weights(self.output, weights, self.beside)
+            model_directory.write_config(self.output, self._classifier(self.beside, blend, {}).config())
 
     def _finish(self) -> Classifier:
         """Fit what is fitted last, report, and give the finished classifier back."""
@@ -297,18 +299,16 @@ class _Session:
         best = Classifier.load(self.output, device=str(self.device))
         self.network = best.network
         logits = logits_of(best.network, encode(self.val_texts, run.vocabs), self.device, "fp32")
-        blend = fit_blend(logits, self.val_scores, self.val_targets)
-        found = probabilities(blend.logits(logits, self.val_scores), splits.multi_label)
+        scores = [logits, *self.val_scores]
+        blend = fit_blend(scores, self.val_targets)
+        found = probabilities(blend.logits(*scores), splits.multi_label)
         report: dict[str, Any] = {
             "validation": reporting.evaluate(splits.labels, splits.val, found, splits.multi_label),
-            "alone": {
-                "network": accuracy(logits, self.val_targets),
-                "linear": accuracy(self.val_scores, self.val_targets),
-            },
+            "alone": {name: accuracy(each, self.val_targets) for name, each in zip(WEIGHTS, scores, strict=False)},
         }
         refit = run.linear.refit and not splits.val_was_given
-        linear = self.linear_training.refit(self.linear) if refit else self.linear
-        classifier = self._classifier(linear, blend, {})
+        beside = self.beside_training.refit(self.beside) if refit else self.beside
+        classifier = self._classifier(beside, blend, {})
         if splits.test:
             begin = time.monotonic()
             found = classifier.probabilities([example.text for example in splits.test])
@@ -324,13 +324,13 @@ class _Session:
             (self.output / "training" / name).unlink(missing_ok=True)
         return classifier
 
-    def _classifier(self, linear: LinearModel, blend: Blend, figures: dict[str, Any]) -> Classifier:
+    def _classifier(self, beside: Beside, blend: Blend, figures: dict[str, Any]) -> Classifier:
         splits = self.run.splits
         return Classifier(
             splits.labels,
             self.network,
             self.run.vocabs,
-            linear,
+            beside,
             blend,
             multi_label=splits.multi_label,
             figures=figures,
@@ -346,7 +346,7 @@ class _Session:
             "train_texts": len(self.texts),
             "split": "given" if run.splits.val_was_given else "split off at random, by label",
             "parameters": self.network.num_parameters(),
-            "words": 0 if self.linear.words is None else len(self.linear.words),
+            "words": 0 if self.beside.linear.words is None else len(self.beside.linear.words),
             "step": self.progress.best_step,
             "total_steps": self.progress.total_steps,
             "minutes": sum(self.seconds.values()) / 60,

@@ -16,19 +16,19 @@ from charrnn.tasks.classifier.calibration import (
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_the_weights_by_which_labels_were_drawn_are_found(multi_label: bool) -> None:
     torch.manual_seed(0)
-    network, linear = torch.randn(20_000, 3), torch.randn(20_000, 3)
-    hidden = Blend(2.0, 0.5, -1.0 if multi_label else 0.0)
-    found = probabilities(hidden.logits(network, linear), multi_label)
+    scores = list(torch.randn(2 if multi_label else 3, 20_000, 3))
+    hidden = Blend(2.0, 0.5, 0.0 if multi_label else 0.25, -1.0 if multi_label else 0.0)
+    found = probabilities(hidden.logits(*scores), multi_label)
     targets = found.bernoulli() if multi_label else found.multinomial(1)[:, 0]
-    blend = fit_blend(network, linear, targets)
-    for name in ("network", "linear", "bias"):
+    blend = fit_blend(scores, targets)
+    for name in ("network", "linear", "ngrams", "bias"):
         assert getattr(blend, name) == pytest.approx(getattr(hidden, name), abs=0.1)
 
 
 def test_weights_stay_finite_where_nothing_goes_wrong() -> None:
     targets = torch.arange(3).repeat(5)
     logits = torch.eye(3)[targets]
-    blend = fit_blend(logits, logits, targets)
+    blend = fit_blend([logits, logits], targets)
     assert 1 < blend.network < 100
     assert 0 < blend.linear < 100
 

@@ -112,7 +112,7 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
         (note,) = (note for note in notes.notes if note.startswith("unknown words"))
         as_meant, as_they_stand = map(float, re.findall(r"([\d.]+) %", note))
         assert (as_meant > as_they_stand) == helps
-        assert (model.linear.spelling is not None) == helps
+        assert (model.beside.linear.spelling is not None) == helps
         loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
         spoiled = [words[0][1:], "xpa"]
         assert torch.equal(loaded.probabilities(spoiled), model.probabilities(spoiled))
@@ -123,7 +123,7 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
     assert whole.keys() == parts.keys()
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
     notes = Stop()
-    assert train("without", tmp_path / "True.tsv", spelling=False, report=notes).linear.spelling is None
+    assert train("without", tmp_path / "True.tsv", spelling=False, report=notes).beside.linear.spelling is None
     assert not [note for note in notes.notes if note.startswith("unknown words")]
 
 
@@ -143,7 +143,7 @@ def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) ->
         train("parts", labelled, unlabelled=text, report=stop)
     text.unlink()
     parts = charrnn.resume_classifier(tmp_path / "parts")
-    assert parts.linear.words is not None
+    assert parts.beside.linear.words is not None
     assert sum(note.startswith("what words mean: ") for note in stop.notes) == 1
     assert "the meaning of" in (tmp_path / "parts" / "README.md").read_text()
     assert not (tmp_path / "parts" / "training" / "words.safetensors").exists()

@@ -1,4 +1,4 @@
-"""Training the linear model of a run: with what helps on validation texts.
+"""Training the models beside the network of a run: with what helps on validation texts.
 
 Shapes: N texts, C classes.
 """
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charrnn.tasks.classifier.beside import Beside
 from charrnn.tasks.classifier.calibration import accuracy
-from charrnn.tasks.classifier.linear import LinearModel
+from charrnn.tasks.classifier.class_ngrams import MOST_CLASSES, ClassNGrams
+from charrnn.tasks.classifier.linear import LinearModel, as_meant
 from charrnn.tasks.classifier.objective import common_letters
 from charrnn.tasks.classifier.run import Run
 from charrnn.tasks.classifier.spelling import Spelling
@@ -22,8 +24,8 @@ from charrnn.text.noise import add_noise
 from charrnn.training.trainer import Report
 
 
-class LinearTraining:
-    """Texts and their classes, (N,), or with several labels a text zeros and ones, (N, C), to fit a linear model to."""
+class BesideTraining:
+    """Texts and their classes, (N,), or with several labels a text zeros and ones, (N, C), to fit the models to."""
 
     def __init__(
         self, run: Run, train: tuple[Sequence[str], Tensor], val: tuple[Sequence[str], Tensor], report: Report
@@ -34,16 +36,27 @@ class LinearTraining:
         assert run.training.bptt_len is not None
         self.letters = common_letters(self.texts, run.training.bptt_len, run.training.seed)
 
-    def fit(self) -> LinearModel:
-        """The model that is best on validation texts: unknown words as they stand or as known ones, and with what words
-        mean or without."""
+    def fit(self) -> Beside:
+        """The models, each as it is best on validation texts."""
+        linear = self._best_linear()
+        return Beside(linear, self._fit_ngrams(self.texts, self.targets, linear.spelling))
+
+    def refit(self, beside: Beside) -> Beside:
+        """The same kinds of models, on validation texts too."""
+        texts, targets = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
+        spelling = None if beside.linear.spelling is None else Spelling.learn(texts)
+        linear = self._fit_linear(texts, targets, beside.linear.words, spelling)
+        return Beside(linear, self._fit_ngrams(texts, targets, spelling))
+
+    def _best_linear(self) -> LinearModel:
+        """With unknown words as they stand or as known ones, and with what words mean or without."""
         begin, run = time.monotonic(), self.run
-        linear = self._fit(self.texts, self.targets)
+        linear = self._fit_linear(self.texts, self.targets)
         if run.linear.spelling and (spelling := self._spelling_that_helps(linear)):
-            linear = self._fit(self.texts, self.targets, spelling=spelling)
+            linear = self._fit_linear(self.texts, self.targets, spelling=spelling)
         right = accuracy(linear.scores(self.val_texts), self.val_targets)
         if run.words is not None:
-            informed = self._fit(self.texts, self.targets, run.words, linear.spelling)
+            informed = self._fit_linear(self.texts, self.targets, run.words, linear.spelling)
             with_words = accuracy(informed.scores(self.val_texts), self.val_targets)
             self.report.note(
                 f"what words mean: {100 * with_words:.1f} % right on validation with it, {100 * right:.1f} % without"
@@ -55,11 +68,6 @@ class LinearTraining:
             f"{100 * right:.1f} % right on validation"
         )
         return linear
-
-    def refit(self, linear: LinearModel) -> LinearModel:
-        """The same kind of model, on validation texts too."""
-        texts, targets = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
-        return self._fit(texts, targets, linear.words, None if linear.spelling is None else Spelling.learn(texts))
 
     def _spelling_that_helps(self, linear: LinearModel) -> Spelling | None:
         """That of the training texts, if more validation texts are right with it, half of them with typing mistakes."""
@@ -80,7 +88,7 @@ class LinearTraining:
         draw, most = np.random.default_rng(self.run.training.seed), self.run.objective.noise
         return [add_noise(text, draw.uniform(0, most), self.letters, draw) for text in texts]
 
-    def _fit(
+    def _fit_linear(
         self,
         texts: Sequence[str],
         targets: Tensor,
@@ -88,10 +96,7 @@ class LinearTraining:
         spelling: Spelling | None = None,
     ) -> LinearModel:
         run = self.run
-        belongs = targets.bool()
-        if targets.dim() == 1:
-            belongs = torch.zeros(len(texts), len(run.splits.labels), dtype=torch.bool)
-            belongs.scatter_(1, targets[:, None], True)
+        belongs = targets.bool() if targets.dim() > 1 else _one_hot(targets, len(run.splits.labels))
         copies = 0 if spelling is None else run.linear.noisy_copies
         return LinearModel.fit(
             [*texts, *self._with_mistakes([*texts] * copies)],
@@ -102,3 +107,14 @@ class LinearTraining:
             balanced=run.objective.balanced,
             seed=run.training.seed,
         )
+
+    def _fit_ngrams(self, texts: Sequence[str], targets: Tensor, spelling: Spelling | None) -> ClassNGrams | None:
+        order, num_classes = self.run.linear.class_chars, len(self.run.splits.labels)
+        if not order or targets.dim() > 1 or num_classes > MOST_CLASSES:
+            return None
+        return ClassNGrams.fit(*as_meant(texts, spelling), _one_hot(targets, num_classes).numpy(), order)
+
+
+def _one_hot(targets: Tensor, num_classes: int) -> Tensor:
+    """Classes (N,) → (N, C) true or false."""
+    return torch.zeros(len(targets), num_classes, dtype=torch.bool).scatter_(1, targets[:, None], True)
