@@ -16,6 +16,7 @@ import torch
 import charrnn
 from charrnn.checkpoint import load_tensors, network_tensors
 from charrnn.errors import UsageError
+from charrnn.tasks.classifier import beside_training
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.model import Classifier
 from charrnn.training.trainer import Progress, Report
@@ -127,6 +128,24 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
     assert not [note for note in notes.notes if note.startswith("unknown words")]
 
 
+def test_classes_have_models_of_their_own_unless_they_are_many(
+    train: Train, tmp_path: Path, trained: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ngrams = classifier.beside.ngrams
+    assert ngrams is not None
+    assert len(ngrams.models) == len(classifier.labels)
+    assert "n-grams of each class" in (trained / "report.txt").read_text()
+    assert "n-gram model of each label" in (trained / "README.md").read_text()
+    assert train("asked", class_chars=0).beside.ngrams is None
+    monkeypatch.setattr(beside_training, "MOST_CLASSES", len(classifier.labels) - 1)
+    assert train("many").beside.ngrams is None
+    for name in ("asked", "many"):
+        assert "n-gram model of each" not in (tmp_path / name / "README.md").read_text()
+        alone = json.loads((tmp_path / name / "report.json").read_text())["alone"]
+        assert alone.keys() == {"network", "linear"}
+        assert charrnn.load(tmp_path / name).probabilities(["owl"]).shape == (1, len(classifier.labels))
+
+
 def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) -> None:
     """No letter tells one kind from the other, but what stands around them elsewhere does; also after a stop."""
     nouns = ["".join(letters) for letters in itertools.product("bdgk", "aeiou", "lmnr", "aeiou")]
@@ -195,6 +214,7 @@ def test_any_number_of_labels_is_learned(train: Train, tmp_path: Path) -> None:
     path = tmp_path / "things.jsonl"
     path.write_text("\n".join(lines))
     model = train(texts=path, multi_label=True, steps=20)
+    assert model.beside.ngrams is None
     found = model.classify(["thing 3 red old", "thing 4 big", "thing 5"])
     assert [{label for label, _ in each.ranking} for each in found] == [{"red", "old"}, {"big"}, set()]
     assert (found[2].label, found[2].probability) == (None, None)
