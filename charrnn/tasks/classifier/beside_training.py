@@ -112,7 +112,8 @@ class BesideTraining:
         order, num_classes = self.run.linear.class_chars, len(self.run.splits.labels)
         if not order or targets.dim() > 1 or num_classes > MOST_CLASSES:
             return None
-        return ClassNGrams.fit(*as_meant(texts, spelling), _one_hot(targets, num_classes).numpy(), order)
+        belongs, balanced = _one_hot(targets, num_classes).numpy(), self.run.objective.balanced
+        return ClassNGrams.fit(*as_meant(texts, spelling), belongs, order, balanced=balanced)
 
 
 def _one_hot(targets: Tensor, num_classes: int) -> Tensor:

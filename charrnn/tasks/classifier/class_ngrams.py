@@ -35,8 +35,11 @@ class ClassNGrams:
         self.order, self.characters, self.models, self.log_prior = order, characters, tuple(models), log_prior
 
     @classmethod
-    def fit(cls, points: Array, starts: Array, belongs: Array, order: int) -> ClassNGrams:
-        """Train on texts as `code_points` gives them, and their classes, belongs (N, C) true or false, one for each."""
+    def fit(cls, points: Array, starts: Array, belongs: Array, order: int, *, balanced: bool = False) -> ClassNGrams:
+        """Train on texts as `code_points` gives them, and their classes, belongs (N, C) true or false, one for each.
+
+        `balanced`: classes are as likely as each other before a text is read.
+        """
         characters = np.unique(points).astype(np.int64)
         texts = [points[start:end] for start, end in pairwise(starts.tolist())]
         stride = -(-len(points) // MOST_CHARS)
@@ -44,8 +47,8 @@ class ClassNGrams:
         for of_class in belongs.T:
             own = [2 + np.searchsorted(characters, texts[i]) for i in np.flatnonzero(of_class)[::stride]]
             models.append(_rounded(NGramModel.learn(own or [texts[0][:0]], len(characters) + 3, order)))
-        log_prior = np.log(belongs.mean(0).clip(1 / len(texts))).astype(np.float32)
-        return cls(order, characters, models, log_prior)
+        share = np.ones(belongs.shape[1]) if balanced else belongs.mean(0).clip(1 / len(texts))
+        return cls(order, characters, models, np.log(share / share.sum()).astype(np.float32))
 
     def scores(self, points: Array, starts: Array) -> Tensor:
         """How likely each text is, with its class: texts as `code_points` gives them → (N, C)."""

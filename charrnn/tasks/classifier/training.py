@@ -216,7 +216,7 @@ class _Session:
         self._describe()
         begin = time.monotonic()
         self.beside = self.beside_training.fit()
-        self.seconds["models beside"] = time.monotonic() - begin
+        self.seconds["models beside the network"] = time.monotonic() - begin
         self.val_scores = self.beside.scores(self.val_texts)
         if self.run.objective.pretraining:
             self._pretrain(self.run.objective.pretraining)

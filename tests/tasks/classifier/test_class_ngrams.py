@@ -52,6 +52,14 @@ def test_scores_are_of_text_and_class_together() -> None:
             assert score == pytest.approx(expected + math.log(of_class.mean()), rel=2e-3)  # half precision
 
 
+def test_rare_classes_can_be_as_likely_as_others(model: ClassNGrams) -> None:
+    texts, belongs = names(300)
+    points = code_points(["kaburgsky", ""])
+    balanced = ClassNGrams.fit(*code_points(texts), belongs, 4, balanced=True).scores(*points)
+    prior = np.log(belongs.mean(0)) - math.log(1 / 3)
+    assert (model.scores(*points) - balanced).numpy() == pytest.approx(np.stack([prior, prior]), abs=1e-4)
+
+
 def test_each_text_is_scored_alone_and_any_text_can_be(model: ClassNGrams) -> None:
     texts = ["kano", "", "日本 😀", "burg " * 2000, "\ud800", "Straburg heim"]
     together = model.scores(*code_points(texts))
