@@ -28,7 +28,7 @@ def command(name: str, doing: str, short: str) -> click.Command:
     )
     @click.argument("model", type=click.Path(path_type=Path))
     @click.argument("texts", nargs=-1, metavar="[TEXT... | -]")
-    @click.option("--beam", type=int, metavar="K", help="Hypotheses followed; 1 is quickest (default: the model's, 5).")
+    @click.option("--beam", type=int, metavar="K", help="Hypotheses followed; 1 is quickest (default: the model's).")
     @click.option("--length-penalty", type=float, metavar="A", help="The higher, the longer (default: the model's).")
     @click.option("--num-best", type=int, default=1, metavar="N", help="The N best of each text.")
     @click.option("--scores", is_flag=True, help="Before each its score, by which it was chosen, and a tab.")

@@ -80,7 +80,7 @@ def measure(arguments: argparse.Namespace, settings: dict[str, Any], folder: Pat
     if arguments.decode:
         some = (sources * (arguments.decode // len(sources) + 1))[: arguments.decode]
         row |= {"decoded": len(some), "greedy_s": seconds_to_decode(model, some, beam=1)}
-        row |= {f"beam_{model.search.beam}_s": seconds_to_decode(model, some)}
+        row |= {f"beam_{model.search.width}_s": seconds_to_decode(model, some)}
     return row
 
 

@@ -140,7 +140,7 @@ def test_plot_draws_where_the_answer_looks(cli: Cli, translator: Path, tmp_path:
         (["translate", "MODEL"], "nothing to translate"),
         (["summarize", "MODEL"], "nothing to summarize"),
         (["translate", "MODEL", "x", "-"], "not both"),
-        (["translate", "MODEL", "x", "--num-best", "9"], "beam"),
+        (["translate", "MODEL", "x", "--num-best", "11"], "beam"),
         (["translate", "MODEL", "x", "--beam", "0"], "beam"),
         (["translate", "MODEL", "x", "--length-penalty", "-1"], "length_penalty"),
         (["translate", "MODEL", "x", "--json", "--scores"], "--scores"),

@@ -152,8 +152,8 @@ class Seq2Seq:
         config = replace(self.search, **{name: value for name, value in search.items() if value is not None})
         if num_best < 1:
             raise UsageError(f"num_best must be at least 1, not {num_best}")
-        if num_best > config.beam:
-            raise UsageError(f"num_best {num_best} needs a beam at least as wide: beam is {config.beam}")
+        if num_best > config.width:
+            raise UsageError(f"num_best {num_best} needs a beam at least as wide: beam is {config.width}")
         if config.joint_weight and self.joint is None:
             raise UsageError(f"this model has no joint-sequence model: joint_weight {config.joint_weight:g} must be 0")
         waiting: list[str] = []
@@ -186,7 +186,7 @@ class Seq2Seq:
         found: list[list[Hypothesis]] = [[] for _ in sources]
         end_id = self.sides.target.vocab.start_id
         with torch.inference_mode():
-            for indices in by_length(list(map(len, sources)), max(TOKENS_AT_ONCE // config.beam, 1)):
+            for indices in by_length(list(map(len, sources)), max(TOKENS_AT_ONCE // config.width, 1)):
                 ids, lengths = padded([sources[i] for i in indices], self.network.device)
                 for i, each in zip(indices, search(self.network, ids, lengths, end_id, config, num_best), strict=True):
                     found[i] = each
@@ -200,7 +200,7 @@ class Seq2Seq:
         sources = [
             np.delete(source, most - 1) if was_cut else source for source, was_cut in zip(sources, cut, strict=True)
         ]
-        found = self.hypotheses(sources, config, config.beam if config.joint_weight else num_best)
+        found = self.hypotheses(sources, config, config.width if config.joint_weight else num_best)
         if config.joint_weight:
             found = [ranked(each, config)[:num_best] for each in found]
         return [

@@ -24,7 +24,8 @@ COMPACTION = 4  # the sources still searched move together when one in so many i
 class SearchConfig:
     """How targets are searched for. A model's directory holds one in `generation_config.json`, to be edited."""
 
-    beam: int = 5  # hypotheses that are followed; 1 takes the likeliest entry each time
+    beam: int | None = None  # hypotheses that are followed; 1 takes the likeliest entry each time; None: 5, or 10 for a
+    # joint-sequence model to choose from
     length_penalty: float | None = None  # a hypothesis is worth its log-probability / its length to this power;
     # None: 1, or 0 beside a joint-sequence model, which knows how long targets are
     joint_weight: float | None = None  # of a joint-sequence model beside the network; None: by validation; 0: none
@@ -41,6 +42,11 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise UsageError(f"{name} must not be negative, not {value}")
+
+    @property
+    def width(self) -> int:
+        """How many hypotheses are followed."""
+        return self.beam or (10 if self.joint_weight else 5)
 
     @property
     def length_power(self) -> float:
@@ -88,9 +94,9 @@ def search(
     The K likeliest hypotheses of each source are followed, one fewer for each that has ended. A source is done when
     none is left, or when none of those left can come to be one of the `num_best`.
     """
-    if num_best > config.beam:
-        raise UsageError(f"num_best {num_best} needs a beam as wide: beam is {config.beam}")
-    device, beam = source.device, config.beam
+    if num_best > config.width:
+        raise UsageError(f"num_best {num_best} needs a beam as wide: beam is {config.width}")
+    device, beam = source.device, config.width
     memory = network.read(source, lengths)
     limits = config.limits(lengths)
     number = len(limits)

@@ -36,7 +36,8 @@ from charrnn.training.trainer import STATE, Report, Trainer
 DEFAULT_MINUTES = 10.0
 BATCH_PAIRS = 256  # in a step, at most
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
-JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of a joint-sequence model that are tried
+JOINT_PAIRS = 5000  # of the validation pairs, by which the weight of a joint-sequence model is chosen
+JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)  # of a joint-sequence model that are tried
 WATCHED_PAIRS = 1000  # of the validation pairs, read at each validation during a run, and reported on
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
@@ -154,7 +155,7 @@ class _Session:
         self.device = choose_device(run.training.device)
         torch.manual_seed(run.training.seed)
         self.network = make_network(run.network, run.sides).to(self.device)
-        self.val = _some(run.splits.val, run.training.seed)
+        self.val = _some(run.splits.val, WATCHED_PAIRS, run.training.seed)
         self.seconds: dict[str, float] = {}
 
     def carry_out(self) -> Seq2Seq:
@@ -225,7 +226,7 @@ class _Session:
         report: dict[str, Any] = {"task": run.task}
         for part, pairs in (("validation", self.val), ("test", run.splits.test)):
             if pairs:
-                self.report.note(f"{part}: {len(pairs):,} pairs, with a beam of {best.search.beam}")
+                self.report.note(f"{part}: {len(pairs):,} pairs, with a beam of {best.search.width}")
                 begin = time.monotonic()
                 sources = list(answers(pairs))
                 found = dict(zip(sources, best.translate(sources), strict=True))
@@ -259,9 +260,10 @@ class _Session:
             return None, 0.0
         if weight is not None:
             return JointModel.learn(train, run.sides), weight
-        valid = answers(self.val)
+        valid = answers(_some(run.splits.val, JOINT_PAIRS, run.training.seed))
         sources = run.sides.source.encode(list(valid), run.network.max_source)
-        found = model.hypotheses(sources, model.search, model.search.beam)
+        width = replace(model.search, joint_weight=max(JOINT_WEIGHTS)).width
+        found = model.hypotheses(sources, replace(model.search, beam=width), width)
         if self._num_right(found, valid, model.search) == len(valid):
             return None, 0.0
         joint = JointModel.learn(train, run.sides)
@@ -317,11 +319,11 @@ class _Session:
             note(f"{cut:,} training sources are longer than {most} entries (max_source): their ends are not read")
 
 
-def _some(pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """Pairs drawn at random, in order, if all are too many to read again and again."""
-    if len(pairs) <= WATCHED_PAIRS:
+def _some(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
+    """Pairs drawn at random, in order, if there are more."""
+    if len(pairs) <= most:
         return list(pairs)
-    chosen = np.random.default_rng(seed).choice(len(pairs), WATCHED_PAIRS, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(pairs), most, replace=False)
     return [pairs[i] for i in sorted(chosen.tolist())]
 
 

@@ -148,3 +148,11 @@ def test_what_cannot_be_searched_is_said(network: Seq2SeqNetwork) -> None:
             replace(SearchConfig(), **settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="beam"):
         run(network, *sources(), 3, beam=2)
+
+
+def test_what_is_left_open_suits_a_joint_model() -> None:
+    for weight, width, power in ((None, 5, 1.0), (0.0, 5, 1.0), (0.5, 10, 0.0)):
+        config = SearchConfig(joint_weight=weight)
+        assert (config.width, config.length_power) == (width, power)
+        asked = SearchConfig(joint_weight=weight, beam=3, length_penalty=0.6)
+        assert (asked.width, asked.length_power) == (3, 0.6)
