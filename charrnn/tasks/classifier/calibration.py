@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BINS = 15
-WEIGHTS = ("network", "linear", "ngrams")
+MODELS = ("network", "linear", "ngrams")  # in the order in which their scores are given
 PRIOR = 0.1  # nats in all that a weight of e or 1/e costs: what bounds them where validation has no mistakes
 
 
@@ -72,7 +72,7 @@ def fit_blend(scores: Sequence[Tensor], targets: Tensor) -> Blend:
 
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return Blend(**dict(zip(WEIGHTS, logs.detach().exp().tolist(), strict=False)), bias=bias.item())
+    return Blend(**dict(zip(MODELS, logs.detach().exp().tolist(), strict=False)), bias=bias.item())
 
 
 def calibrated_nats(logits: Tensor, targets: Tensor) -> float:

@@ -22,7 +22,7 @@ WIDEST_MATRIX = 20  # labels of a confusion matrix that is printed; of more, the
 SHOWN_MISTAKES = 10
 SHOWN_PAIRS = 15
 SHOWN_CHARS = 100  # of a text
-MODELS = {"network": "network", "linear": "linear model", "ngrams": "n-grams of each class"}
+TITLES = {"network": "network", "linear": "linear model", "ngrams": "n-grams of each class"}
 
 Array = npt.NDArray[Any]
 
@@ -73,7 +73,7 @@ def render(report: Mapping[str, Any]) -> str:
     for part in ("validation", "test"):
         if part in report:
             lines += _render_part(part, report[part])
-    alone = ", ".join(f"{MODELS[name]} {100 * value:.1f} %" for name, value in report["alone"].items())
+    alone = ", ".join(f"{TITLES[name]} {100 * value:.1f} %" for name, value in report["alone"].items())
     lines.append(f"on validation alone: {alone}")
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
     lines.append(f"time: {seconds}")

@@ -30,7 +30,7 @@ from charrnn.storage import atomic_write
 from charrnn.tasks.classifier import report as reporting
 from charrnn.tasks.classifier.beside import Beside
 from charrnn.tasks.classifier.beside_training import BesideTraining
-from charrnn.tasks.classifier.calibration import WEIGHTS, Blend, accuracy, fit_blend, probabilities
+from charrnn.tasks.classifier.calibration import MODELS, Blend, accuracy, fit_blend, probabilities
 from charrnn.tasks.classifier.card import model_card
 from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, read_examples
 from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
@@ -304,7 +304,7 @@ class _Session:
         found = probabilities(blend.logits(*scores), splits.multi_label)
         report: dict[str, Any] = {
             "validation": reporting.evaluate(splits.labels, splits.val, found, splits.multi_label),
-            "alone": {name: accuracy(each, self.val_targets) for name, each in zip(WEIGHTS, scores, strict=False)},
+            "alone": {name: accuracy(each, self.val_targets) for name, each in zip(MODELS, scores, strict=False)},
         }
         refit = run.linear.refit and not splits.val_was_given
         beside = self.beside_training.refit(self.beside) if refit else self.beside

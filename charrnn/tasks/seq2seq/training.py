@@ -246,7 +246,9 @@ class _Session:
         begin = time.monotonic()
         joint, weight = self._joint_model(model)
         model.search = replace(model.search, joint_weight=weight)
-        if joint is not None and weight:
+        if joint is None:
+            return
+        if weight:
             model.joint = joint
             joint.save(self.output / JOINT)
             self.report.note(f"a joint-sequence model helps to choose, with a weight of {weight:g}")
@@ -254,8 +256,7 @@ class _Session:
 
     def _joint_model(self, model: Seq2Seq) -> tuple[JointModel | None, float]:
         """A joint-sequence model, and the weight with which most validation sources get a valid target."""
-        run, weight = self.run, self.run.search.joint_weight
-        train = Encoded.of(run.splits.train, run.sides, run.network.max_source)
+        run, weight, train = self.run, self.run.search.joint_weight, self.objective.train
         if weight == 0 or not JointModel.suits(run.sides, train):
             return None, 0.0
         if weight is not None:
