@@ -17,9 +17,10 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.network.device import choose_device
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
+from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Sides, Texts, padded
 from charrnn.tasks.seq2seq.joint import JointModel
-from charrnn.tasks.seq2seq.network import Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, ranked, search
 from charrnn.text.batches import by_length
 from charrnn.text.vocab import Ids, Vocab
@@ -69,7 +70,7 @@ class Seq2Seq:
 
     def __init__(
         self,
-        network: Seq2SeqNetwork,
+        network: Ensemble,
         sides: Sides,
         search: SearchConfig,
         *,
@@ -93,7 +94,7 @@ class Seq2Seq:
             raise CharrnnError(f"{directory}: no weights yet (they are written at the first validation)")
         try:
             network_config = from_mapping(Seq2SeqConfig, config["network"])
-            if network_config.hidden_size is None or network_config.copy is None:
+            if None in (network_config.hidden_size, network_config.members, network_config.copy):
                 raise ValueError("the network's shape is not all there")
             sides = read_sides(directory, config["vocabs"])
             task, figures = config["task"], config["training"]
@@ -175,10 +176,11 @@ class Seq2Seq:
         with torch.inference_mode():
             ids, lengths = padded([source_ids], self.network.device)
             inputs, _ = padded([target_ids[:-1]], self.network.device)
-            outputs, _ = self.network(ids, lengths, inputs)
-        if outputs.pointed_at is None:
+            looked = [outputs.pointed_at for outputs, _ in self.network(ids, lengths, inputs)]
+        places = [each[:, 0].float() for each in looked if each is not None]
+        if not places:
             raise UsageError("this network has neither lexicon nor copying: nothing shows where it looks")
-        weights = outputs.pointed_at[:, 0].float().cpu().numpy()
+        weights = torch.stack(places).mean(0).cpu().numpy()
         return Alignment(self.sides.source.entries(source_ids), self.sides.target.entries(target_ids[1:]), weights)
 
     def hypotheses(self, sources: Sequence[Ids], config: SearchConfig, num_best: int) -> list[list[Hypothesis]]:
@@ -217,10 +219,10 @@ class Seq2Seq:
         return tuple(candidates.values())
 
 
-def make_network(config: Seq2SeqConfig, sides: Sides) -> Seq2SeqNetwork:
+def make_network(config: Seq2SeqConfig, sides: Sides) -> Ensemble:
     """A new network for these vocabularies."""
     sizes = [(len(side.vocab), side.vocab.seen_size) for side in (sides.source, sides.target)]
-    return Seq2SeqNetwork(config, sizes[0], sizes[1], sides.shared)
+    return Ensemble(config, sizes[0], sizes[1], sides.shared)
 
 
 def describe_sides(sides: Sides) -> dict[str, Any]:

@@ -18,7 +18,6 @@ the lexicon for each of the source.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
@@ -36,12 +35,13 @@ from charrnn.network.config import CELLS, Cell, NetworkConfig
 from charrnn.network.model import Encoder, State, reverse
 from charrnn.network.ngrams import NGramsAround
 from charrnn.network.operations import add_lexicon, log_softmax_at, masked_add, norm, swiglu
-from charrnn.tasks.seq2seq.inputs import Sides
+from charrnn.tasks.seq2seq.inputs import Encoded, Sides
 from charrnn.tasks.seq2seq.lexicon import Lexicon
-from charrnn.text.vocab import Ids
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
 NARROW, WIDE = 128, 192
+ENSEMBLE = 2  # networks, where there is more time than one can use
+ENSEMBLE_MINUTES = 60.0  # of training for each million entries of the pairs, from which on that is so
 MOST_NGRAMS = 30_000  # of a source that is no row of subwords: of these two in a row tell little beyond each
 DROPOUT, SUBWORD_DROPOUT = 0.1, 0.2  # subwords are many and each is rare: easier to learn by heart
 
@@ -55,6 +55,7 @@ class Seq2SeqConfig:
     encoder_layers: int = 4
     decoder_layers: int = 2
     num_heads: int = 4
+    members: int | None = None  # networks alike that are trained side by side and speak as one; None: by the budget
     dropout: float | None = None  # None: what suits the vocabularies
     token_dropout: float = 0.05  # share of source entries hidden while training
     copy: bool | None = None  # entries of the source; None: wherever the vocabulary is shared
@@ -65,7 +66,7 @@ class Seq2SeqConfig:
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise UsageError(f"unknown cell {self.cell!r}: choose from {', '.join(CELLS)}")
-        for name in ("hidden_size", "encoder_layers", "decoder_layers", "num_heads", "max_source"):
+        for name in ("hidden_size", "encoder_layers", "decoder_layers", "num_heads", "members", "max_source"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
@@ -80,9 +81,9 @@ class Seq2SeqConfig:
             if share is not None and not 0 <= share < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {share}")
 
-    def suited(self, minutes: float | None, sides: Sides, sources: Sequence[Ids]) -> Seq2SeqConfig:
+    def suited(self, minutes: float | None, sides: Sides, train: Encoded) -> Seq2SeqConfig:
         """The same with all choices made, for this budget (None: not given in minutes), these vocabularies and
-        training sources."""
+        training pairs."""
         shared, subwords = sides.shared, "subword" in (sides.source.kind, sides.target.kind)
         if self.copy and not shared:
             raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
@@ -92,12 +93,14 @@ class Seq2SeqConfig:
         most = self.source_ngrams
         if most is None:
             most = 0 if sides.source.kind == "subword" else MOST_NGRAMS
+        ample = minutes is not None and minutes > ENSEMBLE_MINUTES * sum(train.lengths()) / 1e6
         return replace(
             self,
             hidden_size=self.hidden_size or width,
+            members=self.members or (ENSEMBLE if ample else 1),
             copy=shared if self.copy is None else self.copy,
             dropout=dropout if self.dropout is None else self.dropout,
-            source_ngrams=len(NGramsAround.frequent(sources, sides.source.vocab.num_known, most)) if most else 0,
+            source_ngrams=len(NGramsAround.frequent(train.sources, sides.source.vocab.num_known, most)) if most else 0,
         )
 
     def part(self, num_layers: int) -> NetworkConfig:
@@ -362,15 +365,6 @@ class Seq2SeqNetwork(nn.Module):
         copied = outputs.log_copy[0, :, None].exp() * outputs.attention[0]
         ids = memory.ids.T.repeat_interleave(len(copied) // memory.ids.shape[1], 0)
         return total.scatter_add_(1, ids, copied)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    def num_parameters(self) -> int:
-        """All trained numbers."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 def through(layer: nn.Module, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from charrnn.errors import UsageError
 from charrnn.network.device import autocast
+from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Batch, Encoded
-from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
 from charrnn.text.batches import ShuffledBatches, by_length
 from charrnn.training.average import WeightAverage
 from charrnn.training.trainer import Units
@@ -39,7 +39,7 @@ class Seq2SeqObjective:
 
     def __init__(
         self,
-        network: Seq2SeqNetwork,
+        network: Ensemble,
         train: Encoded,
         val: Encoded,
         config: ObjectiveConfig,
@@ -88,6 +88,6 @@ class Seq2SeqObjective:
     def _nats(self, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
         """Nats of all targets of a batch together, and how many entries they have."""
         with autocast(self.device, self.precision):
-            outputs, memory = self.model(batch.source, batch.source_lengths, batch.inputs)
-        nats = self.model.nats(outputs, memory, batch.targets, smoothing)
+            said = self.model(batch.source, batch.source_lengths, batch.inputs)
+        nats = self.model.nats(said, batch.targets, smoothing)
         return (nats * batch.counted).sum(), batch.counted.sum()

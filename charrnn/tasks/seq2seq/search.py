@@ -14,7 +14,7 @@ from torch import Tensor
 
 from charrnn.errors import UsageError
 from charrnn.network.model import select
-from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
+from charrnn.tasks.seq2seq.ensemble import Ensemble
 
 DEFAULT_RATIO = 2.0  # longest target for each entry of the source, where nothing is known of the pairs
 COMPACTION = 4  # the sources still searched move together when one in so many is done
@@ -82,7 +82,7 @@ def ranked(found: Iterable[Hypothesis], config: SearchConfig) -> list[Hypothesis
 
 
 def search(
-    network: Seq2SeqNetwork,
+    network: Ensemble,
     source: Tensor,
     lengths: Tensor,
     end_id: int,
@@ -97,7 +97,7 @@ def search(
     if num_best > config.width:
         raise UsageError(f"num_best {num_best} needs a beam as wide: beam is {config.width}")
     device, beam = source.device, config.width
-    memory = network.read(source, lengths)
+    memories = network.read(source, lengths)
     limits = config.limits(lengths)
     number = len(limits)
     owners = list(range(number))  # the source of each row
@@ -106,11 +106,10 @@ def search(
     log_p = torch.full((number, beam), -torch.inf, device=device)
     log_p[:, 0] = 0.0
     followed = torch.full((number,), beam, device=device)
-    state = network.decoder.initial_state(number * beam)
+    states = network.initial_states(number * beam)
     inputs = torch.full((1, number * beam), end_id, device=device)
     for length in itertools.count(1):
-        features, state = network.decoder(inputs, state, memory)
-        following = network.probabilities(network.decoder.outputs(features, memory), memory)
+        following, states = network.step(inputs, states, memories)
         _block_repeats(following, written.flatten(0, 1), config.no_repeat_ngram)
         _end(following, (limits <= length).repeat_interleave(beam), end_id)
         best = following.topk(min(beam, following.shape[1]))
@@ -138,11 +137,13 @@ def search(
         if COMPACTION * int(done.sum()) >= number:
             rows = (~done).nonzero()[:, 0]
             owners = [owners[row] for row in rows.tolist()]
-            memory, limits, followed = memory.select(rows), limits[rows], followed[rows]
+            memories = tuple(memory.select(rows) for memory in memories)
+            limits, followed = limits[rows], followed[rows]
             written, log_p, chosen, parents = written[rows], log_p[rows], chosen[rows], parents[rows]
             number = len(rows)
         if beam > 1 or len(rows) < len(done):
-            state = select(state, (rows[:, None] * beam + parents).flatten())
+            lanes = (rows[:, None] * beam + parents).flatten()
+            states = tuple(select(state, lanes) for state in states)
         inputs = chosen.view(1, -1)
     return [sorted(hypotheses, key=lambda each: -each.score)[:num_best] for hypotheses in found]
 

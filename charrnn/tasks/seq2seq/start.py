@@ -10,8 +10,9 @@ import torch
 from charrnn.checkpoint import load_network
 from charrnn.errors import UsageError
 from charrnn.network.model import Encoder
+from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Sides
-from charrnn.tasks.seq2seq.network import Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.text.vocab import Vocab
 
 
@@ -36,16 +37,19 @@ class Start:
             )
         return replace(config, hidden_size=width)
 
-    def fill(self, network: Seq2SeqNetwork, sides: Sides) -> int:
-        """Give the decoder the lowest layers, and both sides the embeddings of entries that are the same.
+    def fill(self, ensemble: Ensemble, sides: Sides) -> int:
+        """Give each decoder the lowest layers, and both sides the embeddings of entries that are the same.
 
         Returns how many entries of the target had one.
         """
-        for layer, given in zip(network.decoder.layers, self.network.layers, strict=False):
-            layer.load_state_dict(given.state_dict())
-        if not sides.shared:
-            self._embed(network.encoder, sides.source.vocab)
-        return self._embed(network.decoder, sides.target.vocab)
+        found = 0
+        for network in ensemble.networks:
+            for layer, given in zip(network.decoder.layers, self.network.layers, strict=False):
+                layer.load_state_dict(given.state_dict())
+            if not sides.shared:
+                self._embed(network.encoder, sides.source.vocab)
+            found = self._embed(network.decoder, sides.target.vocab)
+        return found
 
     def _embed(self, part: Encoder, vocab: Vocab) -> int:
         known = {token: i for i, token in enumerate(self.vocab.tokens[: self.vocab.seen_size])}

@@ -126,7 +126,7 @@ def fit_seq2seq(
     )
     sides = Sides.suited(splits.train, vocab or VocabConfig())
     train = Encoded.of(splits.train, sides, network.max_source)
-    network = network.suited(training.minutes, sides, train.sources)
+    network = network.suited(training.minutes, sides, train)
     if search.joint_weight and not JointModel.suits(sides, train):
         raise UsageError("joint_weight is for targets that can follow their sources entry by entry: leave it out")
     if search.max_ratio is None:
@@ -165,14 +165,7 @@ class _Session:
         assert training.lr is not None
         train, val = (Encoded.of(part, run.sides, run.network.max_source) for part in (run.splits.train, self.val))
         self._describe(train)
-        written = np.concatenate([target[1:] for target in train.targets])
-        self.network.decoder.expect(np.bincount(written, minlength=len(run.sides.target.vocab)))
-        around = self.network.encoder.around
-        if around is not None:
-            around.codes.copy_(around.frequent(train.sources, around.num_entries, len(around.codes)))
-        if run.network.lexicon:
-            size = len(run.sides.source.vocab)
-            self.network.decoder.look_up(Lexicon.learn(train.sources, train.targets, size, run.network.lexicon))
+        self._prepare(train)
         self.objective = Seq2SeqObjective(
             self.network,
             train,
@@ -199,6 +192,21 @@ class _Session:
             trainer.run()
         self.seconds["training"] = self.progress.seconds
         return self._finish()
+
+    def _prepare(self, train: Encoded) -> None:
+        """Tell the networks what is counted, not trained."""
+        run, lexicon = self.run, None
+        written = np.concatenate([target[1:] for target in train.targets])
+        counts = np.bincount(written, minlength=len(run.sides.target.vocab))
+        if run.network.lexicon:
+            lexicon = Lexicon.learn(train.sources, train.targets, len(run.sides.source.vocab), run.network.lexicon)
+        for network in self.network.networks:
+            network.decoder.expect(counts)
+            if lexicon is not None:
+                network.decoder.look_up(lexicon)
+            around = network.encoder.around
+            if around is not None:
+                around.codes.copy_(around.frequent(train.sources, around.num_entries, len(around.codes)))
 
     def _start(self) -> None:
         """Take what a language model knows, if there is one to start from."""

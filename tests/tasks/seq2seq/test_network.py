@@ -12,7 +12,7 @@ from charrnn.network.config import CELLS, Cell
 from charrnn.network.ngrams import NGramsAround, code
 from charrnn.tasks.seq2seq.data import Pair
 from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
-from charrnn.tasks.seq2seq.network import Memory, Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.network import ENSEMBLE, ENSEMBLE_MINUTES, Memory, Seq2SeqConfig, Seq2SeqNetwork
 
 SOURCE_LENGTHS, TARGET_LENGTHS = [9, 4, 1], [5, 7, 2]
 VOCAB, SEEN = 30, 24
@@ -194,7 +194,7 @@ PAIRS = 20 * [Pair("abc", "abd")]
 
 def suited(config: Seq2SeqConfig, minutes: float | None, vocab: VocabConfig) -> Seq2SeqConfig:
     sides = Sides.suited(PAIRS, vocab)
-    return config.suited(minutes, sides, Encoded.of(PAIRS, sides, 10).sources)
+    return config.suited(minutes, sides, Encoded.of(PAIRS, sides, 10))
 
 
 def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
@@ -206,9 +206,17 @@ def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
     assert chars.dropout < subwords.dropout
     assert chars.source_ngrams == len(NGramsAround.lengths) * len("\nabc\n")
     assert subwords.source_ngrams == 0
-    given = Seq2SeqConfig(hidden_size=8, copy=False, dropout=0.0, source_ngrams=3)
+    given = Seq2SeqConfig(hidden_size=8, members=3, copy=False, dropout=0.0, source_ngrams=3)
     assert suited(given, 30.0, VocabConfig("subword", "subword")) == given
     assert suited(replace(given, source_ngrams=0), 30.0, VocabConfig("char", "char")).source_ngrams == 0
+
+
+def test_where_there_is_more_time_than_one_network_can_use_there_are_more() -> None:
+    kind = VocabConfig("char", "char")
+    entries = sum(len(f"\n{text}\n") for pair in PAIRS for text in (pair.source, pair.target))
+    enough = ENSEMBLE_MINUTES * entries / 1e6
+    members = [suited(Seq2SeqConfig(), minutes, kind).members for minutes in (None, 0.9 * enough, 1.1 * enough)]
+    assert members == [1, 1, ENSEMBLE]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +225,7 @@ def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
         ({"cell": "transformer"}, "unknown cell"),
         ({"hidden_size": 10}, "multiple of num_heads"),
         ({"encoder_layers": 0}, "encoder_layers"),
+        ({"members": 0}, "members"),
         ({"dropout": 1.0}, "dropout"),
         ({"lexicon": -1}, "lexicon"),
         ({"source_ngrams": -1}, "source_ngrams"),

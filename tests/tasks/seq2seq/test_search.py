@@ -10,22 +10,23 @@ from torch import Tensor
 
 from charrnn.errors import UsageError
 from charrnn.tasks.seq2seq import search as module
-from charrnn.tasks.seq2seq.network import Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.ensemble import Ensemble
+from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, search
 
 VOCAB, END = 5, 0
 LENGTHS = [7, 3, 1, 5, 2, 6]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["copy", "no copy"])
-def network(request: pytest.FixtureRequest) -> Seq2SeqNetwork:
+@pytest.fixture(scope="module", params=[(True, 1), (False, 1), (True, 2)], ids=["copy", "no copy", "two members"])
+def network(request: pytest.FixtureRequest) -> Ensemble:
     torch.manual_seed(3)
-    config = Seq2SeqConfig(
-        hidden_size=8, encoder_layers=2, decoder_layers=2, num_heads=2, copy=request.param, lexicon=2
-    )
-    network = Seq2SeqNetwork(config, (VOCAB, VOCAB), (VOCAB, VOCAB), shared=True)
-    network.decoder.lexicon_ids.random_(VOCAB)
-    network.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
+    copy, members = request.param
+    shape = {"hidden_size": 8, "encoder_layers": 2, "decoder_layers": 2, "num_heads": 2, "lexicon": 2}
+    network = Ensemble(Seq2SeqConfig(**shape, copy=copy, members=members), (VOCAB, VOCAB), (VOCAB, VOCAB), shared=True)
+    for member in network.networks:
+        member.decoder.lexicon_ids.random_(VOCAB)
+        member.decoder.lexicon_probabilities.uniform_(0.1, 0.4)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
@@ -38,25 +39,25 @@ def sources() -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def run(network: Seq2SeqNetwork, source: Tensor, lengths: Tensor, num_best: int = 1, **settings: Any) -> Any:
+def run(network: Ensemble, source: Tensor, lengths: Tensor, num_best: int = 1, **settings: Any) -> Any:
     settings = {"max_ratio": 1.0, "max_extra": 3, **settings}
     return search(network, source, lengths, END, SearchConfig(**settings), num_best)
 
 
 @torch.no_grad()
-def nats_of(network: Seq2SeqNetwork, source: Tensor, lengths: Tensor, ids: tuple[int, ...]) -> float:
+def nats_of(network: Ensemble, source: Tensor, lengths: Tensor, ids: tuple[int, ...]) -> float:
     inputs, targets = torch.tensor([[END, *ids]]).T, torch.tensor([[*ids, END]]).T
-    return network.nats(*network(source, lengths, inputs), targets).sum().item()
+    return network.nats(network(source, lengths, inputs), targets).sum().item()
 
 
 @torch.no_grad()
-def greedy(network: Seq2SeqNetwork, source: Tensor, lengths: Tensor, limit: int) -> tuple[int, ...]:
-    memory, state = network.read(source, lengths), network.decoder.initial_state(1)
+def greedy(network: Ensemble, source: Tensor, lengths: Tensor, limit: int) -> tuple[int, ...]:
+    memories, states = network.read(source, lengths), network.initial_states(1)
     ids: list[int] = []
     last = END
     while len(ids) < limit - 1:
-        features, state = network.decoder(torch.tensor([[last]]), state, memory)
-        last = int(network.probabilities(network.decoder.outputs(features, memory), memory).argmax())
+        probabilities, states = network.step(torch.tensor([[last]]), states, memories)
+        last = int(probabilities.argmax())
         if last == END:
             break
         ids.append(last)
@@ -67,7 +68,7 @@ def one(source: Tensor, lengths: Tensor, lane: int) -> tuple[Tensor, Tensor]:
     return source[: lengths[lane], lane : lane + 1], lengths[lane : lane + 1]
 
 
-def test_a_beam_of_one_takes_the_likeliest_entry_each_time(network: Seq2SeqNetwork) -> None:
+def test_a_beam_of_one_takes_the_likeliest_entry_each_time(network: Ensemble) -> None:
     source, lengths = sources()
     found = run(network, source, lengths, beam=1)
     for lane, length in enumerate(LENGTHS):
@@ -75,7 +76,7 @@ def test_a_beam_of_one_takes_the_likeliest_entry_each_time(network: Seq2SeqNetwo
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
-def test_a_beam_that_holds_everything_finds_the_best_of_all(network: Seq2SeqNetwork, length_penalty: float) -> None:
+def test_a_beam_that_holds_everything_finds_the_best_of_all(network: Ensemble, length_penalty: float) -> None:
     source, lengths = one(*sources(), 2)
     every = []
     for number in range(4):
@@ -90,7 +91,7 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all(network: Seq2SeqNetw
 
 
 @pytest.mark.parametrize("settings", [{"beam": 1}, {"beam": 4}, {"beam": 3, "no_repeat_ngram": 2}], ids=str)
-def test_neighbours_change_nothing(network: Seq2SeqNetwork, settings: dict[str, Any]) -> None:
+def test_neighbours_change_nothing(network: Ensemble, settings: dict[str, Any]) -> None:
     source, lengths = sources()
     together = run(network, source, lengths, **settings)
     for lane in range(len(LENGTHS)):
@@ -102,7 +103,7 @@ def test_neighbours_change_nothing(network: Seq2SeqNetwork, settings: dict[str, 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.5])
 @pytest.mark.parametrize("num_best", [1, 3])
 def test_stopping_early_cuts_nothing_better_off(
-    network: Seq2SeqNetwork, num_best: int, length_penalty: float, monkeypatch: pytest.MonkeyPatch
+    network: Ensemble, num_best: int, length_penalty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"beam": 6, "length_penalty": length_penalty}
     early = run(network, *sources(), num_best, **settings)
@@ -116,7 +117,7 @@ def test_stopping_early_cuts_nothing_better_off(
         assert [each.score for each in late] == pytest.approx([each.score for each in hypotheses], rel=1e-3)
 
 
-def test_the_score_of_a_hypothesis_is_that_of_the_network(network: Seq2SeqNetwork) -> None:
+def test_the_score_of_a_hypothesis_is_that_of_the_network(network: Ensemble) -> None:
     source, lengths = sources()
     for lane, hypotheses in enumerate(run(network, source, lengths, 4, beam=4, length_penalty=0.5)):
         assert hypotheses == sorted(hypotheses, key=lambda each: -each.score)
@@ -127,14 +128,14 @@ def test_the_score_of_a_hypothesis_is_that_of_the_network(network: Seq2SeqNetwor
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_no_ngram_comes_twice_where_that_is_asked_for(network: Seq2SeqNetwork, size: int) -> None:
+def test_no_ngram_comes_twice_where_that_is_asked_for(network: Ensemble, size: int) -> None:
     hypotheses = run(network, *sources(), 3, beam=3, no_repeat_ngram=size, max_extra=20)
     for each in itertools.chain(*hypotheses):
         grams = [each.ids[i : i + size] for i in range(len(each.ids) - size + 1)]
         assert len(set(grams)) == len(grams)
 
 
-def test_a_target_is_no_longer_than_its_source_allows(network: Seq2SeqNetwork) -> None:
+def test_a_target_is_no_longer_than_its_source_allows(network: Ensemble) -> None:
     source, lengths = sources()
     config = SearchConfig(max_ratio=0.5, max_extra=1)
     assert config.limits(lengths).tolist() == [length // 2 + 1 for length in LENGTHS]
@@ -142,7 +143,7 @@ def test_a_target_is_no_longer_than_its_source_allows(network: Seq2SeqNetwork) -
         assert all(len(each.ids) <= LENGTHS[lane] // 2 for each in hypotheses)
 
 
-def test_what_cannot_be_searched_is_said(network: Seq2SeqNetwork) -> None:
+def test_what_cannot_be_searched_is_said(network: Ensemble) -> None:
     for settings in ({"beam": 0}, {"length_penalty": -1.0}, {"no_repeat_ngram": 0}, {"max_ratio": -1.0}):
         with pytest.raises(UsageError):
             replace(SearchConfig(), **settings)  # type: ignore[arg-type]

@@ -58,8 +58,10 @@ def writer(tmp_path: Path) -> LanguageModel:
 
 
 def test_a_run_starts_from_a_language_model(writer: LanguageModel, tmp_path: Path, train: Train) -> None:
-    model = train(init_from=tmp_path / "writer", hidden_size=None, steps=1, lr=1e-12, weight_decay=0.0, averaging=0.0)
-    decoder, given = model.network.decoder, writer.network
+    model = train(
+        init_from=tmp_path / "writer", hidden_size=None, members=2, steps=1, lr=1e-12, weight_decay=0.0, averaging=0.0
+    )
+    decoder, given = model.network.networks[-1].decoder, writer.network
     for (name, weight), expected in zip(
         decoder.layers[0].named_parameters(), given.layers[0].parameters(), strict=True
     ):
@@ -106,11 +108,11 @@ def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
         charrnn.resume_classifier(tmp_path / "parts")
 
 
-@pytest.mark.parametrize("from_writer", [False, True])
+@pytest.mark.parametrize(("from_writer", "members"), [(False, 1), (True, 1), (False, 2)])
 def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
-    from_writer: bool, writer: LanguageModel, train: Train, tmp_path: Path
+    from_writer: bool, members: int, writer: LanguageModel, train: Train, tmp_path: Path
 ) -> None:
-    settings = {"num_validations": 3, "steps": 16, "dropout": 0.2}
+    settings = {"num_validations": 3, "steps": 16, "dropout": 0.2, "members": members}
     settings |= {"init_from": tmp_path / "writer"} if from_writer else {}
     train("whole", **settings)
     with pytest.raises(KeyboardInterrupt):
