@@ -92,7 +92,9 @@ def _translate(
         click.echo(f"warning: lines with bytes that are not {encoding}: {unreadable:,}", err=True)
     if cut:
         most = translator.network.config.max_source
-        click.echo(f"warning: texts longer than the model reads ({most:,} entries), cut off there: {cut:,}", err=True)
+        click.echo(
+            f"warning: texts longer than the model reads ({most:,} entries), middles left out: {cut:,}", err=True
+        )
 
 
 def _as_lines(found: Translation, scores: bool) -> Iterator[str]:

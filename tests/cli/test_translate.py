@@ -100,7 +100,7 @@ def test_what_is_no_text_and_what_is_too_long_are_told(cli: Cli, translator: Pat
     assert result.out.count("\n") == 4
     bytes_note, cut_note = result.err.splitlines()
     assert bytes_note == "warning: lines with bytes that are not utf-8: 1"
-    assert cut_note == "warning: texts longer than the model reads (400 entries), cut off there: 1"
+    assert cut_note == "warning: texts longer than the model reads (400 entries), middles left out: 1"
 
 
 def test_a_line_is_answered_before_the_next_one_comes(translator: Path, cli: Cli) -> None:

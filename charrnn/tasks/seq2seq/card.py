@@ -15,6 +15,8 @@ def model_card(name: str, config: dict[str, Any]) -> str:
         sides = " to ".join(f"{side['kind']} ids ({side['seen_size']:,})" for side in vocabs.values())
     else:
         sides = f"{vocabs['source']['kind']} ids ({vocabs['source']['seen_size']:,}) that both sides share"
+    members = config["network"]["members"]
+    network = "A recurrent network" if members == 1 else f"An ensemble of {members} recurrent networks"
     weight = training["joint_weight"]
     beside = f"| beside the network | a joint-sequence model, weight {weight:g} |\n" if weight else ""
     rows = "".join(
@@ -24,7 +26,7 @@ def model_card(name: str, config: dict[str, Any]) -> str:
     )
     return f"""# {name}
 
-A recurrent network with attention ({config["network"]["cell"]}, {training["parameters"]:,} parameters) that {what} \
+{network} with attention ({config["network"]["cell"]}, {training["parameters"]:,} parameters) that {what} \
 texts, trained
 with charrnn.
 

@@ -7,6 +7,7 @@ Shapes: S source time, T target time, B batch.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MOST_SYMBOLS = 256  # kinds of words, up to which a text is taken for a row of s
 SYMBOL_USES = 20  # of each on average, from which on
 COMMON_LETTERS = 0.5  # share of the target's characters that the source has too, from which on they share a vocabulary
 LONGEST_PIECE = 64  # characters of one entry, at most, where a long text is cut before it is encoded
+END_SHARE = 1 / 3  # of what is left of a long text, that is its end: there a text often says what is special about it
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,21 @@ class Texts:
     kind: TextKind
     vocab: Vocab
 
-    def encode(self, texts: Sequence[str], most: int | None = None) -> list[Ids]:
-        """The ids of each text between two line ends, at most so many of them."""
+    def encode(self, texts: Sequence[str], enough: int | None = None) -> list[Ids]:
+        """The ids of each text between two line ends; of a very long one those of its beginning and end, more than
+        `enough` on either side."""
         space = "" if self.kind == "char" else " "  # so that a first word is as it is elsewhere
         texts = [fold(text) for text in texts]
-        if most is not None:
-            texts = [text[: most * LONGEST_PIECE] for text in texts]
+        if enough is not None:
+            chars = (enough + 1) * LONGEST_PIECE
+            texts = [text if len(text) <= 2 * chars else text[:chars] + text[-chars:] for text in texts]
         end = np.array([self.vocab.start_id], dtype=self.vocab.dtype)
         bodies = self.vocab.encode_batch([space + text for text in texts])
-        cut = None if most is None else max(most - 2, 1)
-        return [np.concatenate([end, body[:cut], end]) for body in bodies]
+        return [np.concatenate([end, body, end]) for body in bodies]
+
+    def encode_shortened(self, texts: Sequence[str], most: int) -> list[Ids]:
+        """The ids of each text between two line ends, of long ones the beginning and the end, `most` in all."""
+        return [shortened(ids, most) for ids in self.encode(texts, most)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids without line ends."""
@@ -114,8 +121,8 @@ class Encoded:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], sides: Sides, max_source: int) -> Encoded:
-        """The ids of all pairs, of long sources the beginning."""
-        sources = sides.source.encode([pair.source for pair in pairs], max_source)
+        """The ids of all pairs, of long sources the beginning and the end."""
+        sources = sides.source.encode_shortened([pair.source for pair in pairs], max_source)
         return cls(sources, sides.target.encode([pair.target for pair in pairs]))
 
     def lengths(self) -> list[int]:
@@ -146,6 +153,14 @@ def padded(sequences: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tens
     """Ids (S, B) padded at the end and lengths (B,)."""
     ids, lengths = map(torch.from_numpy, pad(sequences))
     return to_device(ids, device), to_device(lengths, device)
+
+
+def shortened(ids: Ids, most: int) -> Ids:
+    """The beginning and the end of a text, so many ids in all, if it has more."""
+    if len(ids) <= most:
+        return ids
+    end = math.ceil(END_SHARE * most)
+    return np.concatenate([ids[: most - end], ids[len(ids) - end :]])
 
 
 def _suited_kind(texts: Sequence[str], short: bool) -> TextKind:

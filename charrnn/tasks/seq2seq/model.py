@@ -18,7 +18,7 @@ from charrnn.network.device import choose_device
 from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.seq2seq.ensemble import Ensemble
-from charrnn.tasks.seq2seq.inputs import Sides, Texts, padded
+from charrnn.tasks.seq2seq.inputs import Sides, Texts, padded, shortened
 from charrnn.tasks.seq2seq.joint import JointModel
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, ranked, search
@@ -171,7 +171,7 @@ class Seq2Seq:
         Raises UsageError for a network that neither looks its source up nor copies from it.
         """
         target = self.translate(source)[0].text if target is None else target
-        (source_ids,) = self.sides.source.encode([source], self.network.config.max_source)
+        (source_ids,) = self.sides.source.encode_shortened([source], self.network.config.max_source)
         (target_ids,) = self.sides.target.encode([target])
         with torch.inference_mode():
             ids, lengths = padded([source_ids], self.network.device)
@@ -197,17 +197,16 @@ class Seq2Seq:
     def _translate(self, texts: Sequence[str], config: SearchConfig, num_best: int) -> list[Translation]:
         """Those of some texts."""
         most = self.network.config.max_source
-        sources = self.sides.source.encode(texts, most + 1)
-        cut = [len(source) > most for source in sources]
-        sources = [
-            np.delete(source, most - 1) if was_cut else source for source, was_cut in zip(sources, cut, strict=True)
-        ]
-        found = self.hypotheses(sources, config, config.width if config.joint_weight else num_best)
+        sources = self.sides.source.encode(texts, most)
+        read = [shortened(source, most) for source in sources]
+        found = self.hypotheses(read, config, config.width if config.joint_weight else num_best)
         if config.joint_weight:
             found = [ranked(each, config)[:num_best] for each in found]
         return [
-            Translation(self._candidates(hypotheses) if text.strip() else (Candidate("", 0.0, 0.0),), was_cut)
-            for text, hypotheses, was_cut in zip(texts, found, cut, strict=True)
+            Translation(
+                self._candidates(hypotheses) if text.strip() else (Candidate("", 0.0, 0.0),), len(source) > most
+            )
+            for text, source, hypotheses in zip(texts, sources, found, strict=True)
         ]
 
     def _candidates(self, hypotheses: Sequence[Hypothesis]) -> tuple[Candidate, ...]:

@@ -39,6 +39,7 @@ from charrnn.tasks.seq2seq.inputs import Encoded, Sides
 from charrnn.tasks.seq2seq.lexicon import Lexicon
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
+WIDE_MINUTES = 10.0  # for each million entries of the pairs, up to which it does too
 NARROW, WIDE = 128, 192
 ENSEMBLE = 2  # networks, where there is more time than one can use
 ENSEMBLE_MINUTES = 60.0  # of training for each million entries of the pairs, from which on that is so
@@ -61,7 +62,7 @@ class Seq2SeqConfig:
     copy: bool | None = None  # entries of the source; None: wherever the vocabulary is shared
     source_ngrams: int | None = None  # that have an embedding each, at most; None: what suits the source; 0: none
     lexicon: int = 8  # likely entries of the target that are looked up for each of the source; 0: none
-    max_source: int = 400  # entries of a source that are read; the rest is cut off
+    max_source: int = 400  # entries of a source that are read; of a longer one the beginning and the end
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -87,17 +88,18 @@ class Seq2SeqConfig:
         shared, subwords = sides.shared, "subword" in (sides.source.kind, sides.target.kind)
         if self.copy and not shared:
             raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
-        width = WIDE if minutes is None or minutes > SHORT_MINUTES else NARROW
+        millions = sum(train.lengths()) / 1e6
+        ample = minutes is None or minutes > max(SHORT_MINUTES, WIDE_MINUTES * millions)
+        width = WIDE if ample else NARROW
         width = math.ceil(width / self.num_heads) * self.num_heads
         dropout = SUBWORD_DROPOUT if subwords else DROPOUT
         most = self.source_ngrams
         if most is None:
             most = 0 if sides.source.kind == "subword" else MOST_NGRAMS
-        ample = minutes is not None and minutes > ENSEMBLE_MINUTES * sum(train.lengths()) / 1e6
         return replace(
             self,
             hidden_size=self.hidden_size or width,
-            members=self.members or (ENSEMBLE if ample else 1),
+            members=self.members or (ENSEMBLE if minutes and minutes > ENSEMBLE_MINUTES * millions else 1),
             copy=shared if self.copy is None else self.copy,
             dropout=dropout if self.dropout is None else self.dropout,
             source_ngrams=len(NGramsAround.frequent(train.sources, sides.source.vocab.num_known, most)) if most else 0,

@@ -45,7 +45,8 @@ REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 # What differs between the tasks beside their data.
 TASK_SETTINGS: dict[Task, dict[str, Any]] = {
     "translate": {},
-    "summarize": {"no_repeat_ngram": 3, "lexicon": 0},  # a summary's words are those of its source: they are copied
+    # A summary's words are those of its source: they are copied, most from its beginning and end.
+    "summarize": {"no_repeat_ngram": 3, "lexicon": 0, "max_source": 200},
 }
 
 
@@ -270,7 +271,7 @@ class _Session:
         if weight is not None:
             return JointModel.learn(train, run.sides), weight
         valid = answers(_some(run.splits.val, JOINT_PAIRS, run.training.seed))
-        sources = run.sides.source.encode(list(valid), run.network.max_source)
+        sources = run.sides.source.encode_shortened(list(valid), run.network.max_source)
         width = replace(model.search, joint_weight=max(JOINT_WEIGHTS)).width
         found = model.hypotheses(sources, replace(model.search, beam=width), width)
         if self._num_right(found, valid, model.search) == len(valid):
@@ -317,15 +318,17 @@ class _Session:
         parts += [f"{len(splits.test):,} to test on"] if splits.test else []
         note(f"pairs: {', '.join(parts)}")
         vocabs = [f"{side.kind} {side.vocab.seen_size:,} entries" for side in (sides.source, sides.target)]
+        members = self.run.network.members
         note(
-            f"network: {self.network.num_parameters():,} parameters, on {self.device} in "
+            f"network: {'' if members == 1 else f'an ensemble of {members}, '}"
+            f"{self.network.num_parameters():,} parameters, on {self.device} in "
             f"{self.run.training.precision}; vocabulary: "
             + (f"{vocabs[0]}, shared" if sides.shared else f"{vocabs[0]} to {vocabs[1]}")
         )
         most = self.run.network.max_source
-        cut = sum(len(source) >= most for source in train.sources)
+        cut = sum(len(source) == most for source in train.sources)
         if cut:
-            note(f"{cut:,} training sources are longer than {most} entries (max_source): their ends are not read")
+            note(f"{cut:,} training sources are longer than {most} entries (max_source): their middles are not read")
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:

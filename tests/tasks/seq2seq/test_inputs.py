@@ -1,5 +1,7 @@
 """Texts become ids and are given back, as characters, subwords and symbols."""
 
+import random
+
 import pytest
 import torch
 from hypothesis import given
@@ -58,10 +60,15 @@ KNOWN: dict[str, Texts] = {
 
 def test_a_long_source_is_cut_and_a_target_is_not() -> None:
     sides = Sides.suited(DATES, VocabConfig())
-    encoded = Encoded.of([Pair("1" * 10_000, "2" * 300)], sides, max_source=50)
-    assert len(encoded.sources[0]) == 50
-    assert encoded.sources[0][-1] == sides.source.vocab.start_id
-    assert len(encoded.targets[0]) == 302
+    draw = random.Random(0)
+    texts = ["".join(draw.choices("0123456789", k=length)) for length in (10_000, 60, 49, 48, 47)]
+    encoded = Encoded.of([Pair(text, "2" * 300) for text in texts], sides, max_source=50)
+    assert [len(source) for source in encoded.sources] == [50, 50, 50, 50, 49]
+    assert {len(target) for target in encoded.targets} == {302}
+    for text, source in zip(texts, encoded.sources, strict=True):
+        (whole,) = sides.source.encode([text])
+        assert source[:33].tolist() == whole[:33].tolist()  # two thirds of its beginning, a third of its end
+        assert source[33:].tolist() == whole[len(whole) - len(source) + 33 :].tolist()
 
 
 def test_targets_are_inputs_a_step_later() -> None:

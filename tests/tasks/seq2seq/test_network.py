@@ -12,7 +12,16 @@ from charrnn.network.config import CELLS, Cell
 from charrnn.network.ngrams import NGramsAround, code
 from charrnn.tasks.seq2seq.data import Pair
 from charrnn.tasks.seq2seq.inputs import Encoded, Sides, VocabConfig
-from charrnn.tasks.seq2seq.network import ENSEMBLE, ENSEMBLE_MINUTES, Memory, Seq2SeqConfig, Seq2SeqNetwork
+from charrnn.tasks.seq2seq.network import (
+    ENSEMBLE,
+    ENSEMBLE_MINUTES,
+    NARROW,
+    SHORT_MINUTES,
+    WIDE,
+    Memory,
+    Seq2SeqConfig,
+    Seq2SeqNetwork,
+)
 
 SOURCE_LENGTHS, TARGET_LENGTHS = [9, 4, 1], [5, 7, 2]
 VOCAB, SEEN = 30, 24
@@ -192,9 +201,11 @@ def test_dropout_is_for_training_only_and_smoothing_costs(network: Seq2SeqNetwor
 PAIRS = 20 * [Pair("abc", "abd")]
 
 
-def suited(config: Seq2SeqConfig, minutes: float | None, vocab: VocabConfig) -> Seq2SeqConfig:
+def suited(config: Seq2SeqConfig, minutes: float | None, vocab: VocabConfig, times: int = 1) -> Seq2SeqConfig:
+    """What suits the pairs, so many times over."""
     sides = Sides.suited(PAIRS, vocab)
-    return config.suited(minutes, sides, Encoded.of(PAIRS, sides, 10))
+    train = Encoded.of(PAIRS, sides, 10)
+    return config.suited(minutes, sides, Encoded(times * train.sources, times * train.targets))
 
 
 def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
@@ -209,6 +220,13 @@ def test_what_is_left_open_is_chosen_and_what_is_given_stays() -> None:
     given = Seq2SeqConfig(hidden_size=8, members=3, copy=False, dropout=0.0, source_ngrams=3)
     assert suited(given, 30.0, VocabConfig("subword", "subword")) == given
     assert suited(replace(given, source_ngrams=0), 30.0, VocabConfig("char", "char")).source_ngrams == 0
+
+
+def test_a_network_is_narrow_where_there_is_little_time_for_its_pairs() -> None:
+    config, kind = Seq2SeqConfig(source_ngrams=0), VocabConfig("char", "char")
+    much = 2 * SHORT_MINUTES
+    few, many = (suited(config, much, kind, times).hidden_size for times in (1, 10_000))
+    assert (suited(config, SHORT_MINUTES, kind).hidden_size, few, many) == (NARROW, WIDE, NARROW)
 
 
 def test_where_there_is_more_time_than_one_network_can_use_there_are_more() -> None:

@@ -61,6 +61,7 @@ def test_a_run_starts_from_a_language_model(writer: LanguageModel, tmp_path: Pat
     model = train(
         init_from=tmp_path / "writer", hidden_size=None, members=2, steps=1, lr=1e-12, weight_decay=0.0, averaging=0.0
     )
+    assert "ensemble of 2" in (tmp_path / "model" / "README.md").read_text()
     decoder, given = model.network.networks[-1].decoder, writer.network
     for (name, weight), expected in zip(
         decoder.layers[0].named_parameters(), given.layers[0].parameters(), strict=True
