@@ -328,7 +328,7 @@ class _Session:
         most = self.run.network.max_source
         cut = sum(len(source) == most for source in train.sources)
         if cut:
-            note(f"{cut:,} training sources are longer than {most} entries (max_source): their middles are not read")
+            note(f"{cut:,} training sources fill {most} entries (max_source): the middle of longer ones is not read")
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:

@@ -99,7 +99,9 @@ def test_what_is_left_open_suits_pairs_and_task(train: Train) -> None:
     chars, subwords = (train(f"{len(kinds)}", steps=1, dropout=None, **kinds).network.config for kinds in ({}, words))
     assert cast(float, chars.dropout) < cast(float, subwords.dropout)
     assert chars.lexicon > 0
-    assert train("summarizer", task="summarize", steps=1).network.config.lexicon == 0
+    summarizer = train("summarizer", task="summarize", steps=1).network.config
+    assert summarizer.lexicon == 0
+    assert summarizer.max_source < chars.max_source
 
 
 def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
