@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from charrnn.errors import UsageError
 from charrnn.network.device import Precision
@@ -51,6 +51,15 @@ class TrainingConfig:
                 raise UsageError(f"{name} must not be negative, not {value}")
         if not 0 < self.beta2 < 1:
             raise UsageError(f"beta2 must lie between 0 and 1, not {self.beta2}")
+
+    def part(self, share: float) -> TrainingConfig:
+        """The same with a share of the budget."""
+        if self.steps is not None:
+            return replace(self, steps=max(round(share * self.steps), 1))
+        if self.epochs is not None:
+            return replace(self, epochs=share * self.epochs)
+        assert self.minutes is not None
+        return replace(self, minutes=share * self.minutes)
 
     @property
     def validations(self) -> int:

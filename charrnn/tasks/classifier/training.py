@@ -236,7 +236,7 @@ class _Session:
                 checkpoint.save_tensors(directory / PRETRAINED, dict(model.views.named_parameters()))
 
         self.report.note("learning to read the texts")
-        progress = self._run(objective, _part(self.run.training, share), directory, keep)
+        progress = self._run(objective, self.run.training.part(share), directory, keep)
         self.seconds["learning to read"] = progress.seconds
         best, _ = checkpoint.load_tensors(directory / PRETRAINED)
         with torch.no_grad():
@@ -258,7 +258,7 @@ class _Session:
         assert self.run.objective.pretraining is not None
         share = 1 - self.run.objective.pretraining
         directory = self.output / "training"
-        self.progress = self._run(self.objective, _part(self.run.training, share), directory, self._keep)
+        self.progress = self._run(self.objective, self.run.training.part(share), directory, self._keep)
         self.seconds["learning the labels"] = self.progress.seconds
 
     def _run(
@@ -388,16 +388,6 @@ class _Session:
             f"network: {self.network.num_parameters():,} parameters, on {self.device} in "
             f"{self.run.training.precision}; vocabulary: {views}"
         )
-
-
-def _part(training: TrainingConfig, share: float) -> TrainingConfig:
-    """The same with a share of the budget."""
-    if training.steps is not None:
-        return replace(training, steps=max(round(share * training.steps), 1))
-    if training.epochs is not None:
-        return replace(training, epochs=share * training.epochs)
-    assert training.minutes is not None
-    return replace(training, minutes=share * training.minutes)
 
 
 def _some(texts: Sequence[str], training: TrainingConfig) -> list[int]:

@@ -37,11 +37,11 @@ class Ensemble(nn.Module):
         return [cast(Seq2SeqNetwork, member) for member in self.members]
 
     def forward(self, source: Tensor, source_lengths: Tensor, inputs: Tensor) -> Said:
-        """Sources (S, B), lengths (B,) and target entries so far (T, B) to what each says of the next ones."""
+        """Sources (S, B), lengths (B,) and target entries so far (T, N) to what each says of the next ones."""
         return [network(source, source_lengths, inputs) for network in self.networks]
 
     def nats(self, said: Said, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Negative log-likelihood of targets (T, B) in nats, (T, B): that of the mean of the probabilities, and in
+        """Negative log-likelihood of targets (T, N) in nats, (T, N): that of the mean of the probabilities, and in
         training the mean of each network's own, so that none leans on the others."""
         nats = torch.stack(
             [network.nats(*each, targets, smoothing) for network, each in zip(self.networks, said, strict=True)]

@@ -39,7 +39,7 @@ from charrnn.tasks.seq2seq.inputs import Encoded, Sides
 from charrnn.tasks.seq2seq.lexicon import Lexicon
 
 SHORT_MINUTES = 5.0  # of training, up to which a narrow network learns more
-WIDE_MINUTES = 10.0  # for each million entries of the pairs, up to which it does too
+WIDE_MINUTES = 15.0  # for each million entries of the pairs, up to which it does too
 NARROW, WIDE = 128, 192
 ENSEMBLE = 2  # networks, where there is more time than one can use
 ENSEMBLE_MINUTES = 60.0  # of training for each million entries of the pairs, from which on that is so
@@ -336,13 +336,13 @@ class Seq2SeqNetwork(nn.Module):
         return self.decoder.remember(self.encoder(ids, lengths), ids, lengths)
 
     def forward(self, source: Tensor, source_lengths: Tensor, inputs: Tensor) -> tuple[Outputs, Memory]:
-        """Sources (S, B), lengths (B,) and target entries so far (T, B) to what is said of the next ones."""
+        """Sources (S, B), lengths (B,) and target entries so far (T, N) to what is said of the next ones."""
         memory = self.read(source, source_lengths)
         features, _ = self.decoder(inputs, self.decoder.initial_state(inputs.shape[1]), memory)
         return self.decoder.outputs(features, memory), memory
 
     def nats(self, outputs: Outputs, memory: Memory, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Negative log-likelihood of targets (T, B) in nats, (T, B).
+        """Negative log-likelihood of targets (T, N) in nats, (T, N).
 
         With label smoothing (Szegedy et al. 2016) part of it is the mean over all outputs of the softmax.
         """
@@ -350,7 +350,8 @@ class Seq2SeqNetwork(nn.Module):
         if self.decoder.num_unseen > 1:
             chosen = chosen - (targets >= self.decoder.seen_size) * math.log(self.decoder.num_unseen)
         if outputs.attention is not None and outputs.log_generate is not None and outputs.log_copy is not None:
-            same = targets[..., None] == memory.ids.T  # (T, B, S)
+            lanes = targets.shape[1] // memory.ids.shape[1]
+            same = targets[..., None] == memory.ids.T.repeat_interleave(lanes, 0)  # (T, N, S)
             copied = (outputs.attention * same).sum(-1).clamp(min=1e-30).log()
             chosen = torch.logaddexp(outputs.log_generate + chosen, outputs.log_copy + copied)
         return -(1 - smoothing) * chosen - smoothing * mean

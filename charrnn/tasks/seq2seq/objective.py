@@ -25,11 +25,12 @@ class ObjectiveConfig:
     batch_tokens: int = 1500  # entries of a batch, sources and targets with their padding
     label_smoothing: float = 0.1
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
+    rewarded: float = 0.0  # share of the budget, its last, in which the network learns from what it writes itself
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1:
             raise UsageError(f"batch_tokens must be at least 1, not {self.batch_tokens}")
-        for name in ("label_smoothing", "averaging"):
+        for name in ("label_smoothing", "averaging", "rewarded"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
 
@@ -67,12 +68,17 @@ class Seq2SeqObjective:
         return total / number
 
     def validate(self) -> float:
-        """Nats an entry of the validation targets."""
+        """Nats an entry of the validation targets, by the mean of the weights."""
+        with self.average.in_place():
+            return self.val_nats()
+
+    @torch.no_grad()
+    def val_nats(self) -> float:
+        """Nats an entry of the validation targets, by the weights as they are."""
         sums = [0.0, 0.0]
-        with self.average.in_place(), torch.no_grad():
-            for indices in by_length(self.val.lengths(), self.config.batch_tokens):
-                total, number = self._nats(Batch.of(self.val, indices, self.device), 0.0)
-                sums = [sums[0] + total.item(), sums[1] + number.item()]
+        for indices in by_length(self.val.lengths(), self.config.batch_tokens):
+            total, number = self._nats(Batch.of(self.val, indices, self.device), 0.0)
+            sums = [sums[0] + total.item(), sums[1] + number.item()]
         return sums[0] / sums[1]
 
     def position(self) -> dict[str, Tensor]:

@@ -26,27 +26,30 @@ from charrnn.tasks.seq2seq.lexicon import Lexicon
 from charrnn.tasks.seq2seq.model import JOINT, Seq2Seq, Task, make_network
 from charrnn.tasks.seq2seq.network import Seq2SeqConfig
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
+from charrnn.tasks.seq2seq.reward import RewardObjective
 from charrnn.tasks.seq2seq.run import EXAMPLES, Run
 from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig, ranked
 from charrnn.tasks.seq2seq.start import Start
 from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import refuse_occupied
-from charrnn.training.trainer import STATE, Report, Trainer
+from charrnn.training.trainer import STATE, Progress, Report, Trainer
 
 DEFAULT_MINUTES = 10.0
 BATCH_PAIRS = 256  # in a step, at most
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
+REWARDED_RATE = 1 / 8  # of the learning rate
 JOINT_PAIRS = 5000  # of the validation pairs, by which the weight of a joint-sequence model is chosen
 JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)  # of a joint-sequence model that are tried
 WATCHED_PAIRS = 1000  # of the validation pairs, read at each validation during a run, and reported on
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
+REWARD = "reward"  # in `training`: the part of a run that learns from what the network writes
 
 # What differs between the tasks beside their data.
 TASK_SETTINGS: dict[Task, dict[str, Any]] = {
     "translate": {},
     # A summary's words are those of its source: they are copied, most from its beginning and end.
-    "summarize": {"no_repeat_ngram": 3, "lexicon": 0, "max_source": 200},
+    "summarize": {"no_repeat_ngram": 3, "lexicon": 0, "max_source": 200, "rewarded": 0.25},
 }
 
 
@@ -158,41 +161,49 @@ class _Session:
         self.network = make_network(run.network, run.sides).to(self.device)
         self.val = _some(run.splits.val, WATCHED_PAIRS, run.training.seed)
         self.seconds: dict[str, float] = {}
+        self.progress: list[Progress] = []  # of learning what is likely, and of learning by rewards
 
     def carry_out(self) -> Seq2Seq:
         """Train from where the run is, report, and give the best model back."""
         run, training = self.run, self.run.training
-        assert training.batch_size is not None
         assert training.lr is not None
         train, val = (Encoded.of(part, run.sides, run.network.max_source) for part in (run.splits.train, self.val))
         self._describe(train)
         self._prepare(train)
-        self.objective = Seq2SeqObjective(
-            self.network,
-            train,
-            val,
-            run.objective,
-            batch_size=training.batch_size,
-            seed=training.seed,
-            precision=training.precision,
-        )
-        directory = self.output / "training"
-        trainer = Trainer(self.objective, training, training.lr, directory, self._keep, self.report)
-        if (directory / STATE).exists():
+        folder, rewarded = self.output / "training", run.objective.rewarded
+        if not (folder / STATE).exists():
+            self._start()
+        options: dict[str, Any] = {"batch_size": training.batch_size, "precision": training.precision}
+        likelihood = Seq2SeqObjective(self.network, train, val, run.objective, seed=training.seed, **options)
+        self._train(likelihood, training.part(1 - rewarded), training.lr, folder)
+        if rewarded:
+            self.report.note("learning from what it writes itself")
+            self._take_best()
+            reward = RewardObjective(self._model({}), train, val, run.objective, seed=training.seed + 1, **options)
+            self._train(reward, training.part(rewarded), REWARDED_RATE * training.lr, folder / REWARD)
+        self.seconds["training"] = sum(progress.seconds for progress in self.progress)
+        return self._finish()
+
+    def _train(self, objective: Seq2SeqObjective, config: TrainingConfig, lr: float, folder: Path) -> None:
+        """Train within this budget, or go on with that."""
+        folder.mkdir(exist_ok=True)
+        self.objective = objective
+        trainer = Trainer(objective, config, lr, folder, self._keep, self.report)
+        if (folder / STATE).exists():
             trainer.load()
         else:
-            self._start()
+            if self.progress:  # then there are weights to do better than
+                trainer.progress.best_loss = objective.validate()
             trainer.plan()
-        self.progress = trainer.progress
-        if not self.progress.finished:
+        progress = trainer.progress
+        self.progress.append(progress)
+        if not progress.finished:
             self.report.note(
-                f"{self.progress.total_steps:,} steps of about {self.objective.units.per_step:.0f} pairs, "
-                f"{self.progress.total_steps / self.objective.epoch_steps:.2g} passes"
-                + (f", from step {self.progress.step:,} on" if self.progress.step else "")
+                f"{progress.total_steps:,} steps of about {objective.units.per_step:.0f} pairs, "
+                f"{progress.total_steps / objective.epoch_steps:.2g} passes"
+                + (f", from step {progress.step:,} on" if progress.step else "")
             )
             trainer.run()
-        self.seconds["training"] = self.progress.seconds
-        return self._finish()
 
     def _prepare(self, train: Encoded) -> None:
         """Tell the networks what is counted, not trained."""
@@ -227,10 +238,18 @@ class _Session:
             (found,) = self._model({}).translate(pair.source, beam=1)
         self.report.note(f"  {pair.source[:100]} → {found.text[:100]}")
 
+    def _take_best(self) -> None:
+        """Go back to the best weights so far."""
+        weights, _ = checkpoint.load_tensors(self.output / model_directory.WEIGHTS)
+        with torch.no_grad():
+            for name, own in checkpoint.network_tensors(self.network).items():
+                own.copy_(weights[name])
+
     def _finish(self) -> Seq2Seq:
         """Report on the best weights, and give the finished model back."""
         run = self.run
-        best = Seq2Seq.load(self.output, device=str(self.device))
+        self._take_best()
+        best = self._model({})
         self._join(best)
         report: dict[str, Any] = {"task": run.task}
         for part, pairs in (("validation", self.val), ("test", run.splits.test)):
@@ -293,7 +312,7 @@ class _Session:
         return Seq2Seq(self.network, self.run.sides, search, task=self.run.task, figures=figures)
 
     def _figures(self, report: dict[str, Any]) -> dict[str, Any]:
-        run, progress = self.run, self.progress
+        run = self.run
         examples = ("samples", "best", "worst")
         parts = {
             part: {name: value for name, value in report[part].items() if name not in examples}
@@ -303,11 +322,11 @@ class _Session:
         return parts | {
             "train_pairs": len(run.splits.train),
             "split": "given" if run.splits.val_was_given else "split off at random, by source",
-            "val_nats_per_token": progress.best_loss,
+            "val_nats_per_token": self.objective.val_nats(),
             "parameters": self.network.num_parameters(),
-            "step": progress.best_step,
-            "total_steps": progress.total_steps,
-            "minutes": progress.seconds / 60,
+            "step": sum(progress.best_step for progress in self.progress),
+            "total_steps": sum(progress.total_steps for progress in self.progress),
+            "minutes": self.seconds["training"] / 60,
             "device": self.device.type,
             "precision": run.training.precision,
         }

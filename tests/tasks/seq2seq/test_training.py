@@ -111,15 +111,19 @@ def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
         charrnn.resume_classifier(tmp_path / "parts")
 
 
-@pytest.mark.parametrize(("from_writer", "members"), [(False, 1), (True, 1), (False, 2)])
+@pytest.mark.parametrize(
+    ("from_writer", "members", "rewarded", "at"),
+    [(False, 1, 0.0, 3), (True, 1, 0.0, 3), (False, 2, 0.0, 3), (False, 2, 0.5, 2), (False, 2, 0.5, 6)],
+)
 def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
-    from_writer: bool, members: int, writer: LanguageModel, train: Train, tmp_path: Path
+    from_writer: bool, members: int, rewarded: float, at: int, writer: LanguageModel, train: Train, tmp_path: Path
 ) -> None:
-    settings = {"num_validations": 3, "steps": 16, "dropout": 0.2, "members": members}
+    settings = {"num_validations": 3, "steps": 16, "dropout": 0.2, "members": members, "rewarded": rewarded}
     settings |= {"init_from": tmp_path / "writer"} if from_writer else {}
     train("whole", **settings)
     with pytest.raises(KeyboardInterrupt):
-        train("parts", report=Stop(3), **settings)
+        train("parts", report=Stop(at), **settings)
+    assert (tmp_path / "parts" / "training" / "reward").exists() == (at == 6)
     charrnn.resume_seq2seq(tmp_path / "parts")
     whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()

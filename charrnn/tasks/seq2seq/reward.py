@@ -1,0 +1,140 @@
+"""Learning from what the network writes itself, once it writes well: what is nearer to the target becomes likelier.
+
+Likelihood judges one entry at a time, after those of the target. Here whole targets are drawn for each source and
+compared with the true one. Their expected loss, the risk, is made small (minimum risk training, Shen et al. 2016, arXiv
+1512.02433) by its policy gradient, in which each is measured by the others of its source (Kool et al. 2019).
+
+Shapes: S source time, T target time, B sources, K draws of each, N lanes, those of a source side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from charrnn.network.device import autocast
+from charrnn.tasks.seq2seq.ensemble import Ensemble
+from charrnn.tasks.seq2seq.inputs import Batch
+from charrnn.tasks.seq2seq.model import Seq2Seq
+from charrnn.tasks.seq2seq.objective import Seq2SeqObjective
+from charrnn.training.trainer import Units
+
+DRAWS = 4  # of each source
+LIKELIHOOD = 0.3  # weight of the targets' mean nats beside the risk, so that it stays a language
+MOST_WORDS = 4  # of an n-gram that is compared
+UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
+EXTRA = 5  # entries that a draw may have beyond the longest target of its batch
+
+
+class RewardObjective(Seq2SeqObjective):
+    """The risk of what the network writes, and a little of the targets' nats. What is validated is the risk of the
+    likeliest entries, one by one, by the mean of the weights over the latest steps."""
+
+    def __init__(self, model: Seq2Seq, *args: Any, **options: Any) -> None:
+        """As `Seq2SeqObjective`, for a model's network."""
+        super().__init__(model.network, *args, **options)
+        self.writer = model
+        self.end_id = model.sides.target.vocab.start_id
+        self.train_words, self.val_words = (
+            [self._words(target[1:].tolist()) for target in part.targets] for part in (self.train, self.val)
+        )
+        self.units = Units("risk", 1.0, 1.0, "pairs", self.units.per_step)
+
+    def next_loss(self) -> Tensor:
+        """Its value is the mean risk of what was drawn, its gradient that of the risk and of the targets' nats."""
+        self.average.follow()
+        indices = self.batches.next_batch().tolist()
+        batch = Batch.of(self.train, indices, self.device)
+        with autocast(self.device, self.precision):
+            drawn = draw(self.model, batch, DRAWS, self.end_id)
+        rewards = torch.tensor(
+            [
+                [overlap(self.train_words[i], self._words(lane)) for lane in lanes]
+                for i, lanes in zip(indices, drawn.permute(1, 2, 0).tolist(), strict=True)
+            ],
+            device=self.device,
+        )
+        nats, counted = self._nats_of(batch, drawn)
+        likelihood = nats[..., 0].sum() / counted[..., 0].sum()
+        better = (rewards - rewards.mean(1, keepdim=True)) * DRAWS / (DRAWS - 1)  # than the others, on average
+        surrogate = (better * nats[..., 1:].sum(0)).mean() + LIKELIHOOD * likelihood
+        return surrogate + (1 - rewards.mean() - surrogate).detach()
+
+    def validate(self) -> float:
+        """Mean risk of the likeliest entries for the validation sources."""
+        greedy = replace(self.writer.search, beam=1)
+        with self.average.in_place():
+            found = self.writer.hypotheses(self.val.sources, greedy, 1)
+        rewards = [
+            overlap(target, self._words(best.ids)) for target, (best,) in zip(self.val_words, found, strict=True)
+        ]
+        return 1 - sum(rewards) / len(rewards)
+
+    def _words(self, ids: Sequence[int]) -> list[str]:
+        """The words of a target, of which nothing counts after its end."""
+        ids = ids[: ids.index(self.end_id)] if self.end_id in ids else ids
+        return words(self.writer.sides.target.decode(ids))
+
+    def _nats_of(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats (T, B, 1 + K) of the targets and of what was drawn (T, B, K), and which of them are no padding."""
+        steps = max(len(batch.targets), len(drawn))
+        lanes = torch.cat([lengthened(batch.targets[..., None], steps), lengthened(drawn, steps)], dim=-1)
+        ends = lanes == self.end_id
+        counted = ends.cumsum(0) - ends.long() == 0
+        targets = lanes.flatten(1)
+        inputs = torch.cat([torch.full_like(targets[:1], self.end_id), targets[:-1]])
+        with autocast(self.device, self.precision):
+            said = self.model(batch.source, batch.source_lengths, inputs)
+        return self.model.nats(said, targets).view(lanes.shape) * counted, counted
+
+
+@torch.no_grad()
+def draw(network: Ensemble, batch: Batch, number: int, end_id: int) -> Tensor:
+    """Targets (T, B, K) drawn for each source as the network finds them likely, with their ends if they have one."""
+    training = network.training
+    network.eval()
+    memories = network.read(batch.source, batch.source_lengths)
+    lanes = number * batch.source.shape[1]
+    states = network.initial_states(lanes)
+    entries = torch.full((lanes,), end_id, device=batch.source.device)
+    ended = torch.zeros_like(entries, dtype=torch.bool)
+    drawn: list[Tensor] = []
+    while len(drawn) < len(batch.targets) + EXTRA and not ended.all():
+        probabilities, states = network.step(entries[None], states, memories)
+        sums = probabilities.float().cumsum(1)
+        chance = torch.rand(lanes, 1, device=sums.device) * sums[:, -1:]
+        entries = torch.searchsorted(sums, chance, right=True).clamp(max=sums.shape[1] - 1)[:, 0]
+        entries = entries.masked_fill(ended, end_id)
+        ended = ended | (entries == end_id)
+        drawn.append(entries)
+    network.train(training)
+    return torch.stack(drawn).view(len(drawn), -1, number)
+
+
+def overlap(target: Sequence[Hashable], said: Sequence[Hashable]) -> float:
+    """The share of n-grams, up to four words long, that a target and what was said have in common, of those of the
+    one that has more: GLEU (Wu et al. 2016, arXiv 1609.08144)."""
+    common, wanted, written = 0, 0, 0
+    for size in range(1, MOST_WORDS + 1):
+        grams = [Counter(zip(*(side[i:] for i in range(size)), strict=False)) for side in (target, said)]
+        common += (grams[0] & grams[1]).total()
+        wanted, written = wanted + grams[0].total(), written + grams[1].total()
+    return common / max(wanted, written, 1)
+
+
+def words(text: str) -> list[str]:
+    """Its words and signs; where a script sets no spaces between words, its characters."""
+    return WORD.findall(text)
+
+
+def lengthened(lanes: Tensor, steps: int) -> Tensor:
+    """Lanes (T, …) with zeros after them, so many steps in all."""
+    return F.pad(lanes.flatten(1), (0, 0, 0, steps - len(lanes))).view(steps, *lanes.shape[1:])
