@@ -47,7 +47,7 @@ class Objective(Protocol):
         """Mean nats of the next batch."""
 
     def validate(self) -> float:
-        """Validation loss in nats; the lowest decides which weights are kept."""
+        """Validation loss; the lowest decides which weights are kept."""
 
     def position(self) -> dict[str, Tensor]:
         """Everything that advances: place in the data, carried state."""
@@ -58,7 +58,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Units:
-    """How an objective's figures are shown: losses in nats are multiplied by the factors."""
+    """How an objective's figures are shown: losses, most in nats, are multiplied by the factors."""
 
     loss: str  # "bits/char"
     train_factor: float
@@ -97,7 +97,7 @@ class Progress:
     total_steps: int = 0
     seconds: float = 0.0  # of training, over all its parts
     first_loss: float | None = None
-    best_loss: float | None = None  # validation, nats
+    best_loss: float | None = None  # validation
     best_step: int = 0
     validations_since_best: int = 0
     stopped_early: bool = False
