@@ -25,14 +25,16 @@ class ObjectiveConfig:
     batch_tokens: int = 1500  # entries of a batch, sources and targets with their padding
     label_smoothing: float = 0.1
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
-    rewarded: float = 0.0  # share of the budget, its last, in which the network learns from what it writes itself
+    rewarded: float | None = None  # share of the budget, its last, in which the network learns from what it writes
+    # itself; None: what suits task and budget
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1:
             raise UsageError(f"batch_tokens must be at least 1, not {self.batch_tokens}")
         for name in ("label_smoothing", "averaging", "rewarded"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise UsageError(f"{name} must lie in [0, 1), not {share}")
 
 
 class Seq2SeqObjective:

@@ -37,6 +37,8 @@ from charrnn.training.trainer import STATE, Progress, Report, Trainer
 DEFAULT_MINUTES = 10.0
 BATCH_PAIRS = 256  # in a step, at most
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
+REWARDED = 0.25  # of the budget, where a summarizer has time for it
+REWARDED_MINUTES = 6.0  # for each million entries of the pairs, from which on it has: it must write well before
 REWARDED_RATE = 1 / 8  # of the learning rate
 JOINT_PAIRS = 5000  # of the validation pairs, by which the weight of a joint-sequence model is chosen
 JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)  # of a joint-sequence model that are tried
@@ -49,7 +51,7 @@ REWARD = "reward"  # in `training`: the part of a run that learns from what the 
 TASK_SETTINGS: dict[Task, dict[str, Any]] = {
     "translate": {},
     # A summary's words are those of its source: they are copied, most from its beginning and end.
-    "summarize": {"no_repeat_ngram": 3, "lexicon": 0, "max_source": 200, "rewarded": 0.25},
+    "summarize": {"no_repeat_ngram": 3, "lexicon": 0, "max_source": 200},
 }
 
 
@@ -131,6 +133,10 @@ def fit_seq2seq(
     sides = Sides.suited(splits.train, vocab or VocabConfig())
     train = Encoded.of(splits.train, sides, network.max_source)
     network = network.suited(training.minutes, sides, train)
+    if objective.rewarded is None:
+        least = REWARDED_MINUTES * sum(train.lengths()) / 1e6
+        ample = training.minutes is not None and training.minutes > least
+        objective = replace(objective, rewarded=REWARDED if task == "summarize" and ample else 0.0)
     if search.joint_weight and not JointModel.suits(sides, train):
         raise UsageError("joint_weight is for targets that can follow their sources entry by entry: leave it out")
     if search.max_ratio is None:
@@ -170,6 +176,7 @@ class _Session:
         train, val = (Encoded.of(part, run.sides, run.network.max_source) for part in (run.splits.train, self.val))
         self._describe(train)
         self._prepare(train)
+        assert run.objective.rewarded is not None
         folder, rewarded = self.output / "training", run.objective.rewarded
         if not (folder / STATE).exists():
             self._start()

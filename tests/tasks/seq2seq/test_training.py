@@ -104,6 +104,32 @@ def test_what_is_left_open_suits_pairs_and_task(train: Train) -> None:
     assert summarizer.max_source < chars.max_source
 
 
+@pytest.mark.parametrize(
+    ("settings", "rewarded"),
+    [
+        ({"task": "summarize", "minutes": 0.02}, 0.25),
+        ({"task": "summarize", "minutes": 0.02, "rewarded": 0.0}, 0.0),
+        ({"task": "summarize", "steps": 2}, 0.0),
+        ({"task": "translate", "minutes": 0.02}, 0.0),
+    ],
+    ids=str,
+)
+def test_a_summarizer_with_ample_time_learns_from_what_it_writes(
+    settings: dict[str, Any], rewarded: float, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.tasks.seq2seq.training.REWARDED_MINUTES", 1.0)  # 300 pairs of a dozen entries each
+    train(**settings)
+    run = json.loads((tmp_path / "model" / "training" / "run.json").read_text())
+    assert run["objective"]["rewarded"] == rewarded
+    assert (tmp_path / "model" / "training" / "reward").exists() == (rewarded > 0)
+
+
+def test_a_summarizer_in_haste_does_not(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.tasks.seq2seq.training.REWARDED_MINUTES", 100.0)
+    train(task="summarize", minutes=0.02)
+    assert not (tmp_path / "model" / "training" / "reward").exists()
+
+
 def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train("parts", report=Stop(3))
