@@ -44,7 +44,7 @@ class Objective(Protocol):
     units: Units
 
     def next_loss(self) -> Tensor:
-        """Mean nats of the next batch."""
+        """Loss of the next batch, in most cases its mean nats."""
 
     def validate(self) -> float:
         """Validation loss; the lowest decides which weights are kept."""

@@ -131,7 +131,7 @@ def overlap(target: Sequence[Hashable], said: Sequence[Hashable]) -> float:
 
 
 def words(text: str) -> list[str]:
-    """Its words and signs; where a script sets no spaces between words, its characters."""
+    """Its words and signs; of Chinese and Japanese, which set no spaces between words, its characters."""
     return WORD.findall(text)
 
 

@@ -130,6 +130,17 @@ def test_a_summarizer_in_haste_does_not(train: Train, tmp_path: Path, monkeypatc
     assert not (tmp_path / "model" / "training" / "reward").exists()
 
 
+def test_rewards_that_do_harm_leave_what_was_learned(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.tasks.seq2seq.training.REWARDED_RATE", 30.0)
+    train("rewarded", steps=160, rewarded=0.5)
+    train("alone", steps=80)
+    ours, theirs = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("rewarded", "alone"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert (tmp_path / "rewarded" / "training" / "reward").exists()
+
+
 def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train("parts", report=Stop(3))
