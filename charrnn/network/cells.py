@@ -28,6 +28,7 @@ class SharedDropout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.rate = 0.0
+        self.generator: torch.Generator | None = None  # of the masks; None: the common one
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.mask(x) if self.training and self.rate else x
@@ -36,7 +37,8 @@ class SharedDropout(nn.Module):
         """A mask (B, D) in float32 for x (T, B, D): zeros and 1 / (1 − rate), or ones when not training."""
         if not self.training or self.rate == 0.0:
             return torch.ones(x.shape[1:], device=x.device)
-        return torch.empty(x.shape[1:], device=x.device).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        kept = torch.empty(x.shape[1:], device=x.device).bernoulli_(1 - self.rate, generator=self.generator)
+        return kept.div_(1 - self.rate)
 
 
 class RecurrentLayer(nn.Module):

@@ -84,7 +84,7 @@ def sigmoid(x):
     return float32(1.0) / (float32(1.0) + exp(-x))
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def norm_conv_forward(x, weight, conv, tail, u, next_tail, scale):
     """x (T, B, D), weight (D,), conv (4, D), tail (3, B, D) → u (T, B, D), next_tail (3, B, D), scale (T, B)."""
     length, batch, width = x.shape
@@ -109,7 +109,7 @@ def norm_conv_forward(x, weight, conv, tail, u, next_tail, scale):
             next_tail[k, b] = recent[(length + k) % 4]
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def norm_conv_backward(x, weight, conv, tail, scale, du, dtail_out, dx, dweight, dconv, dtail):
     """Gradients of `norm_conv_forward`; dweight (B, D) and dconv (B, 4, D) are per lane."""
     length, batch, width = x.shape
@@ -153,7 +153,7 @@ def norm_conv_backward(x, weight, conv, tail, scale, du, dtail_out, dx, dweight,
         dconv[b] = row_conv
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def gated_mix_forward(gates, h0, y, states):
     """gates (T, B, 3·D), h0 (B, D) → y (T, B, D), states (T, B, D)."""
     length, batch, width = y.shape
@@ -170,7 +170,7 @@ def gated_mix_forward(gates, h0, y, states):
                 y[t, b, j] = _narrow(value * g * sigmoid(g), y)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def gated_mix_backward(gates, h0, states, dy, dlast, dgates, dh0):
     """Gradients of `gated_mix_forward`; dlast (B, D) is that of the last state."""
     length, batch, width = dy.shape
@@ -194,7 +194,7 @@ def gated_mix_backward(gates, h0, states, dy, dlast, dgates, dh0):
         dh0[b] = dh
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def add_norm_forward(x, branch, mask, weight, total, m, scale):
     """x, branch (T, B, D), mask (B, D), weight (D,) → total = x + branch·mask, its norm m (T, B, D), scale (T, B)."""
     length, batch, width = x.shape
@@ -211,7 +211,7 @@ def add_norm_forward(x, branch, mask, weight, total, m, scale):
                 m[t, b, j] = _narrow(total[t, b, j] * r * weight[j], m)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def add_norm_backward(total, mask, weight, scale, dtotal, dm, dx, dbranch, dweight):
     """Gradients of `add_norm_forward`; dweight (B, D) is per lane."""
     length, batch, width = total.shape
@@ -232,7 +232,7 @@ def add_norm_backward(total, mask, weight, scale, dtotal, dm, dx, dbranch, dweig
         dweight[b] = row_weight
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def masked_add_forward(x, branch, mask, total):
     """x, branch (T, B, D), mask (B, D) → total = x + branch·mask (T, B, D)."""
     length, batch, width = x.shape
@@ -242,7 +242,7 @@ def masked_add_forward(x, branch, mask, total):
                 total[t, b, j] = x[t, b, j] + _wide(branch[t, b, j]) * mask[b, j]
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def masked_add_backward(dtotal, mask, dbranch):
     """The gradient of `branch`; that of x is dtotal itself."""
     length, batch, width = dtotal.shape
@@ -252,7 +252,7 @@ def masked_add_backward(dtotal, mask, dbranch):
                 dbranch[t, b, j] = _narrow(dtotal[t, b, j] * mask[b, j], dbranch)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def swiglu_forward(pair, y):
     """pair (T, B, 2·F) → y = silu(first half)·(second half) (T, B, F)."""
     length, batch, width = y.shape
@@ -263,7 +263,7 @@ def swiglu_forward(pair, y):
                 y[t, b, j] = _narrow(a * sigmoid(a) * _wide(pair[t, b, width + j]), y)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def swiglu_backward(pair, dy, dpair):
     """The gradient of `pair`."""
     length, batch, width = dy.shape
@@ -279,7 +279,7 @@ def swiglu_backward(pair, dy, dpair):
                 dpair[t, b, width + j] = _narrow(d * a * s, dpair)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def norm_forward(x, weight, y, scale):
     """x (T, B, D), weight (D,) → its norm y (T, B, D), scale (T, B)."""
     length, batch, width = x.shape
@@ -294,7 +294,7 @@ def norm_forward(x, weight, y, scale):
                 y[t, b, j] = _narrow(x[t, b, j] * r * weight[j], y)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def norm_backward(x, weight, scale, dy, dx, dweight):
     """Gradients of `norm_forward`; dweight (B, D) is per lane."""
     length, batch, width = x.shape
@@ -313,7 +313,7 @@ def norm_backward(x, weight, scale, dy, dx, dweight):
         dweight[b] = row_weight
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def log_softmax_at_forward(logits, targets, chosen, mean, log_total):
     """logits (1, N, V), targets (1, N) → log-probabilities of the targets and mean ones (1, N), log-sums (1, N)."""
     _, number, size = logits.shape
@@ -332,7 +332,7 @@ def log_softmax_at_forward(logits, targets, chosen, mean, log_total):
         log_total[0, n] = log_sum
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def log_softmax_at_backward(logits, targets, log_total, dchosen, dmean, dlogits):
     """Gradients of `log_softmax_at_forward`."""
     _, number, size = logits.shape
@@ -346,7 +346,7 @@ def log_softmax_at_backward(logits, targets, log_total, dchosen, dmean, dlogits)
         drow[targets[0, n]] += dchosen[0, n]
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def add_lexicon_forward(logits, attention, ids, probabilities, gate, sums):
     """Into logits (T, N, V); attention (T, N, S), ids and probabilities (B, S, K), gate (T, N) → sums (T, N, S, K)."""
     length, lanes, size = logits.shape
@@ -367,7 +367,7 @@ def add_lexicon_forward(logits, attention, ids, probabilities, gate, sums):
                     dense[v] = float32(0.0)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(parallel=True, nogil=True, fastmath=FAST, cache=True)
 def add_lexicon_backward(dlogits, ids, probabilities, gate, sums, dattention, dgate):
     """Gradients of `add_lexicon_forward`; `sums` holds each entry's at the first place it stands, else 0."""
     length, lanes, size = dlogits.shape

@@ -10,13 +10,16 @@ Shapes: S source time, T target time, B sources, K hypotheses of each source, N 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from charrnn.network.model import State
+from charrnn.network.parallel import mean_loss
 from charrnn.tasks.seq2seq.network import Memory, Outputs, Seq2SeqConfig, Seq2SeqNetwork
 
 Said = Sequence[tuple[Outputs, Memory]]  # what each network says of the next entries, and what it knows of the sources
@@ -40,13 +43,20 @@ class Ensemble(nn.Module):
         """Sources (S, B), lengths (B,) and target entries so far (T, N) to what each says of the next ones."""
         return [network(source, source_lengths, inputs) for network in self.networks]
 
-    def nats(self, said: Said, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Negative log-likelihood of targets (T, N) in nats, (T, N): that of the mean of the probabilities, and in
-        training the mean of each network's own, so that none leans on the others."""
-        nats = torch.stack(
-            [network.nats(*each, targets, smoothing) for network, each in zip(self.networks, said, strict=True)]
-        )
-        return nats.mean(0) if self.training else math.log(len(nats)) - (-nats).logsumexp(0)
+    def mean_loss(self, loss_of: Callable[[Seq2SeqNetwork], Tensor]) -> Tensor:
+        """Mean of what each network loses, a scalar, at the same time: in training none leans on the others."""
+        seeds = torch.randint(2**62, (len(self.members),)).tolist()
+        for network, seed in zip(self.networks, seeds, strict=True):
+            network.seed(seed)
+        # For texts this short torch's fused attention for CPUs takes far longer backwards than products one by one.
+        # Which is used is a setting of the whole process, so it is made here, not on the networks' threads.
+        with sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext():
+            return mean_loss(self.networks, loss_of)
+
+    def nats(self, said: Said, targets: Tensor) -> Tensor:
+        """Negative log-likelihood of targets (T, N) in nats, (T, N): that of the mean of the probabilities."""
+        nats = torch.stack([network.nats(*each, targets) for network, each in zip(self.networks, said, strict=True)])
+        return math.log(len(nats)) - (-nats).logsumexp(0)
 
     def read(self, ids: Tensor, lengths: Tensor) -> tuple[Memory, ...]:
         """Sources, ids (S, B) padded at the end and lengths (B,), to what each needs of them."""

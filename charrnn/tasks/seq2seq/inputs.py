@@ -129,6 +129,10 @@ class Encoded:
         """Of each pair, ids on both sides together."""
         return [len(source) + len(target) for source, target in zip(self.sources, self.targets, strict=True)]
 
+    def millions(self) -> float:
+        """All these ids, in millions: what a budget has to suffice for."""
+        return sum(self.lengths()) / 1e6
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -18,7 +18,6 @@ the lexicon for each of the source.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -27,7 +26,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from charrnn.errors import UsageError
 from charrnn.network.cells import LayerState, MinGRU, RecurrentLayer, SharedDropout, product_dtype
@@ -88,7 +86,7 @@ class Seq2SeqConfig:
         shared, subwords = sides.shared, "subword" in (sides.source.kind, sides.target.kind)
         if self.copy and not shared:
             raise UsageError("copy needs a vocabulary that source and target share: add shared=true, or leave copy out")
-        millions = sum(train.lengths()) / 1e6
+        millions = train.millions()
         ample = minutes is None or minutes > max(SHORT_MINUTES, WIDE_MINUTES * millions)
         width = WIDE if ample else NARROW
         width = math.ceil(width / self.num_heads) * self.num_heads
@@ -164,7 +162,8 @@ class SourceEncoder(Encoder):
         if self.around is not None:
             x = x + self.around(ids, lengths)
         if self.training and self.token_dropout:
-            x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout)
+            generator = self.embedding_dropout.generator
+            x = x * torch.empty_like(x[..., :1]).bernoulli_(1 - self.token_dropout, generator=generator)
         x = self.embedding_dropout(x)
         for i, layer in enumerate(self.layers):
             x = x if i % 2 == 0 else reverse(x, lengths)
@@ -196,10 +195,7 @@ class Attention(nn.Module):
         query = self.query(norm(x, self.norm, product_dtype(x.device)))
         query = beside(query, len(keys))
         heads = query.view(*query.shape[:2], self.num_heads, -1).transpose(1, 2)  # (B, H, T·K, D / H)
-        # For texts this short torch's fused kernel for CPUs takes far longer backwards than products one by one.
-        slow = heads.requires_grad and heads.device.type == "cpu"
-        with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
-            context = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask)
+        context = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask)
         context = apart(context.transpose(1, 2).flatten(2), len(x))
         return masked_add(x, self.out(context), self.dropout.mask(x))
 
@@ -330,6 +326,13 @@ class Seq2SeqNetwork(nn.Module):
         self.decoder = Decoder(config, *target, source[0])
         if shared:
             self.encoder.embedding = self.decoder.embedding
+
+    def seed(self, seed: int) -> None:
+        """From now on what is dropped in training follows from this, not from the common random numbers."""
+        generator = torch.Generator(self.decoder.bias.device).manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, SharedDropout):
+                module.generator = generator
 
     def read(self, ids: Tensor, lengths: Tensor) -> Memory:
         """Sources, ids (S, B) padded at the end and lengths (B,), to what decoding needs of them."""

@@ -13,6 +13,7 @@ from charrnn.errors import UsageError
 from charrnn.network.device import autocast
 from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Batch, Encoded
+from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
 from charrnn.text.batches import ShuffledBatches, by_length
 from charrnn.training.average import WeightAverage
 from charrnn.training.trainer import Units
@@ -66,8 +67,14 @@ class Seq2SeqObjective:
         """Mean nats of the next batch, smoothed."""
         self.average.follow()
         batch = Batch.of(self.train, self.batches.next_batch().tolist(), self.device)
-        total, number = self._nats(batch, self.config.label_smoothing)
-        return total / number
+
+        def loss(network: Seq2SeqNetwork) -> Tensor:
+            with autocast(self.device, self.precision):
+                outputs, memory = network(batch.source, batch.source_lengths, batch.inputs)
+            nats = network.nats(outputs, memory, batch.targets, self.config.label_smoothing)
+            return (nats * batch.counted).sum() / batch.counted.sum()
+
+        return self.model.mean_loss(loss)
 
     def validate(self) -> float:
         """Nats an entry of the validation targets, by the mean of the weights."""
@@ -79,8 +86,11 @@ class Seq2SeqObjective:
         """Nats an entry of the validation targets, by the weights as they are."""
         sums = [0.0, 0.0]
         for indices in by_length(self.val.lengths(), self.config.batch_tokens):
-            total, number = self._nats(Batch.of(self.val, indices, self.device), 0.0)
-            sums = [sums[0] + total.item(), sums[1] + number.item()]
+            batch = Batch.of(self.val, indices, self.device)
+            with autocast(self.device, self.precision):
+                said = self.model(batch.source, batch.source_lengths, batch.inputs)
+            nats = self.model.nats(said, batch.targets) * batch.counted
+            sums = [sums[0] + nats.sum().item(), sums[1] + batch.counted.sum().item()]
         return sums[0] / sums[1]
 
     def position(self) -> dict[str, Tensor]:
@@ -92,10 +102,3 @@ class Seq2SeqObjective:
         self.average.restore(position)
         passes, number = position["position"].tolist()
         self.batches.position = (passes, number)
-
-    def _nats(self, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
-        """Nats of all targets of a batch together, and how many entries they have."""
-        with autocast(self.device, self.precision):
-            said = self.model(batch.source, batch.source_lengths, batch.inputs)
-        nats = self.model.nats(said, batch.targets, smoothing)
-        return (nats * batch.counted).sum(), batch.counted.sum()

@@ -2,7 +2,8 @@
 
 Likelihood judges one entry at a time, after those of the target. Here whole targets are drawn for each source and
 compared with the true one. Their expected loss, the risk, is made small (minimum risk training, Shen et al. 2016, arXiv
-1512.02433) by its policy gradient, in which each is measured by the others of its source (Kool et al. 2019).
+1512.02433) by its policy gradient, in which each is measured by the others of its source (Kool et al. 2019). Each
+network of an ensemble learns from what they write together as if it had written it alone.
 
 Shapes: S source time, T target time, B sources, K draws of each, N lanes, those of a source side by side.
 """
@@ -20,10 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from charrnn.network.device import autocast
+from charrnn.network.model import select
 from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Batch
 from charrnn.tasks.seq2seq.model import Seq2Seq
+from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
 from charrnn.tasks.seq2seq.objective import Seq2SeqObjective
+from charrnn.tasks.seq2seq.search import COMPACTION
 from charrnn.training.trainer import Units
 
 DRAWS = 4  # of each source
@@ -62,11 +66,15 @@ class RewardObjective(Seq2SeqObjective):
             ],
             device=self.device,
         )
-        nats, counted = self._nats_of(batch, drawn)
-        likelihood = nats[..., 0].sum() / counted[..., 0].sum()
         better = (rewards - rewards.mean(1, keepdim=True)) * DRAWS / (DRAWS - 1)  # than the others, on average
-        surrogate = (better * nats[..., 1:].sum(0)).mean() + LIKELIHOOD * likelihood
-        return surrogate + (1 - rewards.mean() - surrogate).detach()
+
+        def loss(network: Seq2SeqNetwork) -> Tensor:
+            nats, counted = self._nats_of(network, batch, drawn)
+            likelihood = nats[..., 0].sum() / counted[..., 0].sum()
+            surrogate = (better * nats[..., 1:].sum(0)).mean() + LIKELIHOOD * likelihood
+            return surrogate + (1 - rewards.mean() - surrogate).detach()
+
+        return self.model.mean_loss(loss)
 
     def validate(self) -> float:
         """Mean risk of the likeliest entries for the validation sources."""
@@ -83,7 +91,7 @@ class RewardObjective(Seq2SeqObjective):
         ids = ids[: ids.index(self.end_id)] if self.end_id in ids else ids
         return words(self.writer.sides.target.decode(ids))
 
-    def _nats_of(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    def _nats_of(self, network: Seq2SeqNetwork, batch: Batch, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Nats (T, B, 1 + K) of the targets and of what was drawn (T, B, K), and which of them are no padding."""
         steps = max(len(batch.targets), len(drawn))
         lanes = torch.cat([lengthened(batch.targets[..., None], steps), lengthened(drawn, steps)], dim=-1)
@@ -92,8 +100,8 @@ class RewardObjective(Seq2SeqObjective):
         targets = lanes.flatten(1)
         inputs = torch.cat([torch.full_like(targets[:1], self.end_id), targets[:-1]])
         with autocast(self.device, self.precision):
-            said = self.model(batch.source, batch.source_lengths, inputs)
-        return self.model.nats(said, targets).view(lanes.shape) * counted, counted
+            outputs, memory = network(batch.source, batch.source_lengths, inputs)
+        return network.nats(outputs, memory, targets).view(lanes.shape) * counted, counted
 
 
 @torch.no_grad()
@@ -102,21 +110,27 @@ def draw(network: Ensemble, batch: Batch, number: int, end_id: int) -> Tensor:
     training = network.training
     network.eval()
     memories = network.read(batch.source, batch.source_lengths)
-    lanes = number * batch.source.shape[1]
-    states = network.initial_states(lanes)
-    entries = torch.full((lanes,), end_id, device=batch.source.device)
+    sources = batch.source.shape[1]
+    states = network.initial_states(sources * number)
+    entries = torch.full((sources, number), end_id, device=batch.source.device)
     ended = torch.zeros_like(entries, dtype=torch.bool)
+    left = torch.arange(sources, device=entries.device)  # sources of which not all draws have ended
     drawn: list[Tensor] = []
-    while len(drawn) < len(batch.targets) + EXTRA and not ended.all():
-        probabilities, states = network.step(entries[None], states, memories)
+    while len(drawn) < len(batch.targets) + EXTRA and len(left):
+        probabilities, states = network.step(entries[left].view(1, -1), states, memories)
         sums = probabilities.float().cumsum(1)
-        chance = torch.rand(lanes, 1, device=sums.device) * sums[:, -1:]
-        entries = torch.searchsorted(sums, chance, right=True).clamp(max=sums.shape[1] - 1)[:, 0]
-        entries = entries.masked_fill(ended, end_id)
-        ended = ended | (entries == end_id)
-        drawn.append(entries)
+        chance = torch.rand(len(sums), 1, device=sums.device) * sums[:, -1:]
+        chosen = torch.searchsorted(sums, chance, right=True).clamp(max=sums.shape[1] - 1).view(-1, number)
+        entries[left] = chosen.masked_fill(ended[left], end_id)
+        ended |= entries == end_id
+        drawn.append(entries.clone())
+        rows = (~ended[left].all(1)).nonzero()[:, 0]
+        if COMPACTION * (len(left) - len(rows)) >= len(left):
+            left, memories = left[rows], tuple(memory.select(rows) for memory in memories)
+            lanes = (rows[:, None] * number + torch.arange(number, device=rows.device)).flatten()
+            states = tuple(select(state, lanes) for state in states)
     network.train(training)
-    return torch.stack(drawn).view(len(drawn), -1, number)
+    return torch.stack(drawn)
 
 
 def overlap(target: Sequence[Hashable], said: Sequence[Hashable]) -> float:

@@ -54,7 +54,7 @@ class Run:
         ]
         write_sides(directory, self.sides)
         atomic_write(directory / "training" / EXAMPLES, "".join(lines))
-        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Run:

@@ -134,8 +134,7 @@ def fit_seq2seq(
     train = Encoded.of(splits.train, sides, network.max_source)
     network = network.suited(training.minutes, sides, train)
     if objective.rewarded is None:
-        least = REWARDED_MINUTES * sum(train.lengths()) / 1e6
-        ample = training.minutes is not None and training.minutes > least
+        ample = training.minutes is not None and training.minutes > REWARDED_MINUTES * train.millions()
         objective = replace(objective, rewarded=REWARDED if task == "summarize" and ample else 0.0)
     if search.joint_weight and not JointModel.suits(sides, train):
         raise UsageError("joint_weight is for targets that can follow their sources entry by entry: leave it out")

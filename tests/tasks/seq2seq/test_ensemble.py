@@ -1,12 +1,14 @@
 """An ensemble is the mean of what its members say, and each of them learns as if it were alone."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.tasks.seq2seq.ensemble import Ensemble
-from charrnn.tasks.seq2seq.network import Seq2SeqConfig
+from charrnn.tasks.seq2seq.network import Seq2SeqConfig, Seq2SeqNetwork
 
 VOCAB = 8
 
@@ -53,13 +55,39 @@ def test_steps_with_carried_states_are_all_steps_at_once(members: int) -> None:
     assert_close(torch.stack(nats), ensemble.nats(ensemble(source, lengths, inputs), targets))
 
 
-def test_each_member_learns_as_if_it_were_alone() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_member_learns_as_if_it_were_alone(threads: int, use_threads: Callable[[int], None]) -> None:
+    use_threads(threads)
     ensemble = make(2).train()
     *read, targets = batch()
-    ensemble.nats(ensemble(*read), targets, 0.1).sum().backward()
+
+    def loss(network: Seq2SeqNetwork) -> Tensor:
+        return network.nats(*network(*read), targets, 0.1).sum()
+
+    fused = torch.backends.cuda.flash_sdp_enabled()
+    for _ in range(3):
+        ensemble.zero_grad(set_to_none=True)
+        ensemble.mean_loss(loss).backward()
+    assert torch.backends.cuda.flash_sdp_enabled() == fused  # a setting of the process, and as it was
     together = {name: weight.grad for name, weight in ensemble.named_parameters()}
     ensemble.zero_grad(set_to_none=True)
     for network in ensemble.networks:
-        (network.nats(*network(*read), targets, 0.1).sum() / 2).backward()
+        (loss(network) / 2).backward()
     for name, weight in ensemble.named_parameters():
         assert_close(together[name], weight.grad, msg=name)
+
+
+def test_what_each_member_drops_follows_from_the_seed_whichever_comes_first() -> None:
+    def losses(order: slice) -> list[float]:
+        ensemble = make(2).train()
+        for network in ensemble.networks:
+            network.encoder.token_dropout = 0.3
+            network.decoder.set_dropout(0.3)
+        *read, targets = batch()
+        torch.manual_seed(7)
+        ensemble.mean_loss(lambda network: network.decoder.bias.sum())
+        return [network.nats(*network(*read), targets).sum().item() for network in ensemble.networks[order]][order]
+
+    forwards, backwards = losses(slice(None)), losses(slice(None, None, -1))
+    assert forwards == backwards
+    assert forwards[0] != forwards[1]

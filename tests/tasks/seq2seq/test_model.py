@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 import charrnn
 from charrnn.errors import CharrnnError, UsageError
-from charrnn.tasks.seq2seq.model import LINES_AT_ONCE, Seq2Seq
+from charrnn.tasks.seq2seq.model import LINES_AT_ONCE, Seq2Seq, make_network
 
 
 def test_words_are_written_in_capitals(model: Seq2Seq) -> None:
@@ -48,6 +51,19 @@ def test_capitals_look_at_their_letters(model: Seq2Seq) -> None:
     assert alignment.weights.shape == (5, 6)
     assert alignment.weights.sum(1) == pytest.approx(1, abs=1e-5)
     assert model.align("cab").target == (*model.translate("cab")[0].text, "\n")
+
+
+def test_an_ensemble_looks_where_its_members_look_on_average(model: Seq2Seq) -> None:
+    torch.manual_seed(4)
+    ensemble = make_network(replace(model.network.config, members=2), model.sides)
+    own = []
+    for member in ensemble.members:
+        alone = make_network(model.network.config, model.sides)
+        alone.members[0].load_state_dict(member.state_dict())
+        own.append(Seq2Seq(alone, model.sides, model.search).align("bcab", "BCAB").weights)
+    together = Seq2Seq(ensemble, model.sides, model.search).align("bcab", "BCAB").weights
+    np.testing.assert_allclose(together, (own[0] + own[1]) / 2, atol=1e-6)
+    assert not np.allclose(own[0], own[1], atol=1e-3)
 
 
 def test_vocabularies_are_readable_by_others(trained: Path, model: Seq2Seq) -> None:

@@ -62,15 +62,21 @@ def all_targets(objective: RewardObjective) -> Tensor:
 def of_all(objective: RewardObjective) -> tuple[Batch, Tensor, Tensor]:
     """Both sources, and of all their targets (3, K) the probabilities and rewards."""
     batch, targets = Batch.of(objective.train, [0, 1], objective.device), all_targets(objective)
-    nats, _ = objective._nats_of(batch, targets[:, None].expand(-1, 2, -1))
+    (network,) = objective.model.networks
+    nats, _ = objective._nats_of(network, batch, targets[:, None].expand(-1, 2, -1))
     rewards = [[overlap(right, objective._words(row)) for row in targets.T.tolist()] for right in map(words, RIGHT)]
     return batch, (-nats[..., 1:].sum(0)).exp(), torch.tensor(rewards)
 
 
-def test_draws_are_as_frequent_as_the_network_finds_them_likely(objective: RewardObjective) -> None:
-    batch, probabilities, _ = of_all(objective)
+@pytest.mark.parametrize(("copies", "number"), [(1, 20_000), (10_000, 2)])
+def test_draws_are_as_frequent_as_the_network_finds_them_likely(
+    objective: RewardObjective, copies: int, number: int
+) -> None:
+    """Many of a source, or few of many sources, of which those that have ended are left out."""
+    _, probabilities, _ = of_all(objective)
     assert_close(probabilities.sum(1), torch.ones(2))
-    drawn = draw(objective.model, batch, 20_000, objective.end_id)
+    batch = Batch.of(objective.train, [0] * copies + [1] * copies, objective.device)
+    drawn = draw(objective.model, batch, number, objective.end_id).view(-1, 2, copies * number)
     same = (drawn[..., None] == all_targets(objective)[:, None, None]).all(0)  # (2, draws, K)
     assert (same.sum(-1) == 1).all()  # nothing follows an end
     assert_close(same.float().mean(1), probabilities, rtol=0, atol=0.015)

@@ -153,8 +153,16 @@ def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
     [(False, 1, 0.0, 3), (True, 1, 0.0, 3), (False, 2, 0.0, 3), (False, 2, 0.5, 2), (False, 2, 0.5, 6)],
 )
 def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
-    from_writer: bool, members: int, rewarded: float, at: int, writer: LanguageModel, train: Train, tmp_path: Path
+    from_writer: bool,
+    members: int,
+    rewarded: float,
+    at: int,
+    writer: LanguageModel,
+    train: Train,
+    use_threads: Callable[[int], None],
+    tmp_path: Path,
 ) -> None:
+    use_threads(members)  # so that an ensemble's networks run side by side
     settings = {"num_validations": 3, "steps": 16, "dropout": 0.2, "members": members, "rewarded": rewarded}
     settings |= {"init_from": tmp_path / "writer"} if from_writer else {}
     train("whole", **settings)
