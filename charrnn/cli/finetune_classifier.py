@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
+from charrnn.cli import Script
+
 # Options that are settings of the same name, so that a TOML file and --set can hold them too.
 SETTINGS = ("minutes", "steps", "epochs", "device", "seed")
 DATA_SETTINGS = ("text_column", "label_column", "label_separator")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Script, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("train", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Model directory to make.")
-@click.option("--val", metavar="FILE", help="Labelled texts for validation (default: a tenth of TRAIN).")
+@click.option("--val", metavar="FILE", help="Labelled texts for validation (default: a tenth of TRAIN, at most 2,000).")
 @click.option("--test", metavar="FILE", help="Labelled texts for the report.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="BASE", help="Start from this language model.")
 @click.option("--unlabelled", metavar="FILE", help="Any text, to learn from what words mean.")
@@ -24,7 +26,7 @@ DATA_SETTINGS = ("text_column", "label_column", "label_separator")
 @click.option("--multi-label", is_flag=True, help="A text has any number of labels.")
 @click.option("--label-separator", metavar="TEXT", help="What stands between several labels in one cell.")
 @click.option("--balanced", is_flag=True, help="Every label counts the same, however few its texts.")
-@click.option("--minutes", type=float, help="Time to train (default 1 to 8, by the number of texts).")
+@click.option("--minutes", type=float, help="Time to train (default 1 to 7, by the number of texts).")
 @click.option("--steps", type=int, help="Or: number of steps.")
 @click.option("--epochs", type=float, help="Or: passes over the texts.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the files.")
@@ -69,7 +71,7 @@ def finetune_classifier(
         from charrnn.cli.plot import require_matplotlib
 
         require_matplotlib()
-        if multi_label:
+        if settings.get("multi_label"):
             raise UsageError("texts with several labels have no confusion matrix: leave --plot out")
     files = {"val": val, "test": test, "model": model, "unlabelled": unlabelled}
     given = [name for name, value in files.items() if value is not None]

@@ -49,6 +49,8 @@ def plot_confusion(report: Path) -> Path:
 
     parts = json.loads(report.read_text(encoding="utf-8"))
     part = "test" if "test" in parts else "validation"
+    if "confusion" not in parts[part]:
+        raise UsageError("texts with several labels have no confusion matrix")
     labels = [row["label"] for row in parts[part]["per_label"]]
     known = {(given, said): count for given, said, count in parts[part]["confusion"]}
     counts = [[known.get((given, said), 0) for said in labels] for given in labels]

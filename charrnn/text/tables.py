@@ -81,6 +81,12 @@ def parse_table(name: str, text: str, names: Collection[str]) -> Table:
     return _table(name, rows, names)
 
 
+def without_suffixes(name: str) -> str:
+    """A file's name without what says how it is compressed, and without its ending."""
+    path = Path(name)
+    return Path(path.stem if path.suffix.lower() in COMPRESSED else name).stem
+
+
 def table_format(name: str, text: str) -> Format | None:
     """The format of a file, by its name, or else by its first line; None if it is no table."""
     suffixes = [suffix.lower() for suffix in Path(name).suffixes if suffix.lower() not in COMPRESSED]

@@ -23,8 +23,9 @@ class Beside:
 
     def scores(self, texts: Sequence[str]) -> list[Tensor]:
         """Those of each model, (N, C)."""
-        scores = [self.linear.scores(texts)]
-        return scores if self.ngrams is None else [*scores, self.ngrams.scores(*as_meant(texts, self.linear.spelling))]
+        read = as_meant(texts, self.linear.spelling)
+        scores = [self.linear.scores(*read)]
+        return scores if self.ngrams is None else [*scores, self.ngrams.scores(*read)]
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved of them, by name."""

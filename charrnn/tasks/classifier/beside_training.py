@@ -54,10 +54,11 @@ class BesideTraining:
         linear = self._fit_linear(self.texts, self.targets)
         if run.linear.spelling and (spelling := self._spelling_that_helps(linear)):
             linear = self._fit_linear(self.texts, self.targets, spelling=spelling)
-        right = accuracy(linear.scores(self.val_texts), self.val_targets)
+        meant = as_meant(self.val_texts, linear.spelling)
+        right = accuracy(linear.scores(*meant), self.val_targets)
         if run.words is not None:
             informed = self._fit_linear(self.texts, self.targets, run.words, linear.spelling)
-            with_words = accuracy(informed.scores(self.val_texts), self.val_targets)
+            with_words = accuracy(informed.scores(*meant), self.val_targets)
             self.report.note(
                 f"what words mean: {100 * with_words:.1f} % right on validation with it, {100 * right:.1f} % without"
             )
@@ -74,14 +75,12 @@ class BesideTraining:
         texts = [*self.val_texts, *self._with_mistakes(self.val_texts)]
         targets = torch.cat([self.val_targets, self.val_targets])
         spelling = Spelling.learn(self.texts)
-        as_they_stand, as_meant = (
-            accuracy(model.scores(texts), targets) for model in (linear, linear.spelled_as(spelling))
-        )
+        as_they_stand, right = (accuracy(linear.scores(*as_meant(texts, own)), targets) for own in (None, spelling))
         self.report.note(
-            f"unknown words read as known ones: {100 * as_meant:.1f} % right on validation, half of it with typing "
+            f"unknown words read as known ones: {100 * right:.1f} % right on validation, half of it with typing "
             f"mistakes, {100 * as_they_stand:.1f} % as they stand"
         )
-        return spelling if as_meant > as_they_stand else None
+        return spelling if right > as_they_stand else None
 
     def _with_mistakes(self, texts: Sequence[str]) -> list[str]:
         """The texts with typing mistakes, as the network sees them in training."""

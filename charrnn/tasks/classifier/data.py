@@ -13,7 +13,7 @@ import numpy as np
 
 from charrnn.errors import UsageError
 from charrnn.text.reading import Source, find_text, read_chunks
-from charrnn.text.tables import Table, cell_text, parse_table, table_format
+from charrnn.text.tables import Table, cell_text, parse_table, table_format, without_suffixes
 
 # The names of columns that are recognised, the likelier first.
 TEXT_NAMES = (
@@ -27,6 +27,7 @@ LABEL_NAMES = (
 FASTTEXT = "__label__"
 FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}(\S+)[^\S\n]?")
 MANY_LABELS = 0.5  # share of texts with a label of their own from which on the labels are probably none
+VAL_FRACTION, VAL_TEXTS = 0.1, 2000  # of the training texts for validation: this share, at most about so many
 SHOWN = 3  # examples named in a warning
 
 Note = Callable[[str], None]
@@ -40,10 +41,11 @@ class DataConfig:
     label_column: str | None = None
     label_separator: str | None = None  # between several labels in one cell; None: a cell is one label
     multi_label: bool = False  # a text has any number of labels
-    val_fraction: float = 0.1  # of the training texts, unless validation texts are given
+    val_fraction: float | None = None  # of the training texts, unless validation texts are given; None: a tenth, or
+    # less where fewer texts tell enough
 
     def __post_init__(self) -> None:
-        if not 0 < self.val_fraction < 1:
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
             raise UsageError(f"val_fraction must lie between 0 and 1, not {self.val_fraction}")
         if self.label_separator is not None and not self.multi_label:
             raise UsageError("label_separator is for texts with several labels: give multi_label too")
@@ -110,13 +112,14 @@ def prepare(
     if len(labels) > MANY_LABELS * len(train) and len(train) > 2 * SHOWN:
         note(f"warning: {len(labels):,} labels for {_texts(len(train))}: is that the right column?")
     _note_look_alikes(labels, note)
-    _note_conflicts(train, config, note)
+    _note_conflicts(train, note)
     val_was_given = val is not None
     if val is None:
         single = [label for label in labels if counts[label] == 1]
         if single:
             note(f"warning: only one text has label {_some(single)}: it stays in training and is not validated")
-        train, val = stratified_split(train, counts, config.val_fraction, seed)
+        fraction = config.val_fraction or min(VAL_FRACTION, VAL_TEXTS / len(train))
+        train, val = stratified_split(train, counts, fraction, seed)
         if not val:
             raise UsageError(f"{_texts(len(train))} are too few to split: give validation texts with --val")
     else:
@@ -186,20 +189,26 @@ def _read_file(source: Source, config: DataConfig, encoding: str, note: Note) ->
 
 
 def _read_folder(folder: Path, sources: Sequence[Source], encoding: str, note: Note) -> Iterator[Example]:
-    files = [path for path in folder.rglob("[!.]*") if path.is_file()]
-    if len(files) > len(sources):
-        note(
-            f"warning: {folder}: {len(files) - len(sources):,} of {len(files):,} files are no {encoding} text: left out"
-        )
-    lines = [source for source in sources if source.path.parent == folder.absolute()]
-    for source in lines or sources:
-        text = "".join(read_chunks(source, encoding))
-        if lines:
-            label = source.path.name.split(".")[0]
-            yield from (Example(line.strip(), (label,)) for line in text.split("\n") if line.strip())
-        else:
-            label = source.path.relative_to(folder.absolute()).parts[0]
-            yield Example(text.strip(), (label,))
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    number = sum(not any(part.startswith(".") for part in file.parts) for file in files)
+    if number > len(sources):
+        note(f"warning: {folder}: {number - len(sources):,} of {number:,} files are no {encoding} text: left out")
+    places = [source.path.relative_to(folder.absolute()).parts for source in sources]
+    folders = {parts[0] for parts in places if len(parts) > 1}
+    whole = len(folders) > 1 or all(len(parts) > 1 for parts in places)  # a folder a label, a file a text
+    others = [parts[0] for parts in places if (len(parts) > 1) != whole]
+    if others:
+        kind = "folder" if whole else "file"
+        shown = _some(sorted(set(others)))
+        note(f"warning: {folder}: each {kind} in it is a label, {_texts(len(others))} left out ({shown})")
+    for source, parts in zip(sources, places, strict=True):
+        if (len(parts) > 1) == whole:
+            text = "".join(read_chunks(source, encoding))
+            if whole:
+                yield Example(text.strip(), (_clean(parts[0]),))
+            else:
+                label = (_clean(without_suffixes(parts[0])),)
+                yield from (Example(line.strip(), label) for line in text.split("\n") if line.strip())
 
 
 def _labels(value: Any, config: DataConfig) -> tuple[str, ...]:
@@ -207,8 +216,13 @@ def _labels(value: Any, config: DataConfig) -> tuple[str, ...]:
     if not isinstance(value, list):
         value = cell_text(value)
         value = value.split(config.label_separator) if config.label_separator else [value]
-    cells = (" ".join(cell_text(item).encode("utf-8", "replace").decode().split()) for item in value)
+    cells = (_clean(cell_text(item)) for item in value)
     return tuple(dict.fromkeys(cell for cell in cells if cell))
+
+
+def _clean(label: str) -> str:
+    """In one line, and Unicode."""
+    return " ".join(label.encode("utf-8", "replace").decode().split())
 
 
 def _asked(config: DataConfig) -> set[str]:
@@ -277,7 +291,7 @@ def _note_look_alikes(labels: Sequence[str], note: Note) -> None:
             note(f"warning: labels {' and '.join(map(repr, same))} differ only in case: they are kept apart")
 
 
-def _note_conflicts(examples: list[Example], config: DataConfig, note: Note) -> None:
+def _note_conflicts(examples: list[Example], note: Note) -> None:
     labels = defaultdict(set)
     for example in examples:
         labels[_key(example.text)].add(frozenset(example.labels))

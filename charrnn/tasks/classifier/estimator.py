@@ -75,6 +75,11 @@ class TextClassifier:
         if len(given) != len(texts):
             raise UsageError(f"{len(texts):,} texts, but {len(given):,} labels")
         multi_label = given.ndim == 2
+        if given.ndim > 2 or (multi_label and not np.isin(given, (0, 1)).all()):
+            raise UsageError("labels are one value a text (N,), or a matrix (N, C) of zeros and ones")
+        twice = [name for name in self.settings or {} if name in _parameters()]
+        if twice:
+            raise UsageError(f"{', '.join(twice)}: an argument of TextClassifier, so leave it out of settings")
         self.classes_ = np.arange(given.shape[1]) if multi_label else np.unique(given)
         # The name of a class is its number with leading zeros, so that names sort as classes do.
         names = [f"{i:09}" for i in range(len(self.classes_))]

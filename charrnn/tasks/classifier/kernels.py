@@ -112,7 +112,7 @@ def feature_values(points, starts, char_lengths, distance, feature_of, kinds, id
         text = points[starts[i] : starts[i + 1]]
         begin = total
         for start in range(len(text) - 1):
-            if total + len(buckets) > len(features):
+            while total + len(buckets) > len(features):
                 features = np.concatenate((features, np.empty_like(features)))
                 values = np.concatenate((values, np.empty_like(values)))
             for k in range(_buckets_at(text, start, char_lengths, distance, len(feature_of), buckets)):

@@ -64,7 +64,7 @@ class LinearConfig:
 
 
 class LinearModel:
-    """`scores(texts)`: (N, C), the higher the likelier."""
+    """`scores(*as_meant(texts, spelling))`: (N, C), the higher the likelier."""
 
     def __init__(
         self,
@@ -99,7 +99,8 @@ class LinearModel:
     ) -> LinearModel:
         """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
         num_classes = belongs.shape[1]
-        counts = kernels.document_counts(*as_meant(texts, spelling), *_reach(config), NUM_BUCKETS)
+        read = as_meant(texts, spelling)
+        counts = kernels.document_counts(*read, *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
             raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
@@ -109,7 +110,7 @@ class LinearModel:
         num_features = len(buckets) + (0 if words is None else words.num_features)
         empty = torch.zeros(num_features, num_classes)
         model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes), words, spelling)
-        offsets, features, values = model._features(texts)
+        offsets, features, values = model._features(*read)
         epochs = int(np.clip(MAX_VISITS / (len(features) * num_classes + 1), 3, MAX_EPOCHS))
         share = belongs.mean(0).clip(1 / len(texts))
         own_costs = config.svm_cost / (num_classes * share) if balanced else np.full(num_classes, config.svm_cost)
@@ -121,13 +122,9 @@ class LinearModel:
         weight = torch.from_numpy(weights[:, :-1]).half().float().T.contiguous()
         return cls(config, model.buckets, idf, weight, torch.from_numpy(weights[:, -1].copy()), words, spelling)
 
-    def spelled_as(self, spelling: Spelling) -> LinearModel:
-        """The same model, for texts whose unknown words are first read as known ones."""
-        return LinearModel(self.config, self.buckets, self.idf, self.weight, self.bias, self.words, spelling)
-
-    def scores(self, texts: Sequence[str]) -> Tensor:
-        """Distance of each text from the border of each class: (N, C), positive inside."""
-        offsets, features, values = map(torch.from_numpy, self._features(texts))
+    def scores(self, points: Array, starts: Array) -> Tensor:
+        """Distance of each text, as `as_meant` gives it, from the border of each class: (N, C), positive inside."""
+        offsets, features, values = map(torch.from_numpy, self._features(points, starts))
         sums = F.embedding_bag(
             features.long(),
             self.weight,
@@ -162,9 +159,8 @@ class LinearModel:
         spelling = Spelling.from_tensors(tensors)
         return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias, words, spelling)
 
-    def _features(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
+    def _features(self, points: Array, starts: Array) -> tuple[Array, Array, Array]:
         """Sparse: offsets (N + 1,), features (…,) and values (…,) of text after text."""
-        points, starts = as_meant(texts, self.spelling)
         kinds = (self.buckets & 3).astype(np.int64)
         offsets, features, values = kernels.feature_values(
             points, starts, *_reach(self.config), self.feature_of, kinds, self.idf

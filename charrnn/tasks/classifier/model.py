@@ -181,21 +181,22 @@ class Classifier:
         """What in a text speaks for its likeliest label, or for `label`: what is lost by leaving each part out.
 
         Stretches of a few characters are left out in turn; a character's weight is the mean over those that hold it.
-        Of a long text the beginning is looked at.
+        Of a long text the label is that of the whole, and its beginning is looked at.
         """
         if label is not None and label not in self.labels:
             raise UsageError(f"no label {label!r}: choose from {', '.join(self.labels[:20])}")
-        text = text.strip()[:EXPLAINED_CHARS]
+        whole = text.strip()
+        text = whole[:EXPLAINED_CHARS]
         step = max(-(-len(text) // EXPLAINED_PLACES), 1)
         places = [slice(start, start + 3 * step) for start in range(-2 * step, len(text), step)]
         places = [slice(max(place.start, 0), place.stop) for place in places]
         changed = [text[: place.start] + text[place.stop :] for place in places]
-        logits = self.blend.logits(*self.scores([text, *changed])).double()
+        logits = self.blend.logits(*self.scores([whole, text, *changed])).double()
         chosen = self.labels.index(label) if label is not None else int(logits[0].argmax())
         others = torch.cat([logits[:, :chosen], logits[:, chosen + 1 :]], dim=1)
         odds = logits[:, chosen] if self.multi_label else logits[:, chosen] - others.logsumexp(1)
         weights, counts = np.zeros(len(text)), np.zeros(len(text))
-        for place, lost in zip(places, (odds[0] - odds[1:]).tolist(), strict=True):
+        for place, lost in zip(places, (odds[1] - odds[2:]).tolist(), strict=True):
             weights[place] += lost
             counts[place] += 1
         return Explanation(text, self.labels[chosen], odds[0].sigmoid().item(), weights / np.maximum(counts, 1))

@@ -235,8 +235,9 @@ class ReadingObjective:
 
 
 def _class_weights(targets: Tensor, num_classes: int) -> Tensor:
-    """Weight of each class (C,) by which all have the same share."""
+    """Weight of each class (C,) by which all have the same share. With several labels a text it is that of the texts
+    that have one: a rare label's weigh as much as those without it, a common label's no less than 1."""
     if targets.dim() == 1:
         return len(targets) / (num_classes * targets.bincount(minlength=num_classes).clamp(min=1))
     positive = targets.float().sum(0).clamp(min=1)
-    return ((len(targets) - positive) / positive).clamp(max=MAX_POSITIVE_WEIGHT)
+    return ((len(targets) - positive) / positive).clamp(1.0, MAX_POSITIVE_WEIGHT)

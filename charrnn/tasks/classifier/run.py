@@ -49,9 +49,11 @@ class Run:
             "vocabs": {name: vocab.seen_size for name, vocab in self.vocabs.items()},
             "splits": {name: getattr(splits, name) for name in ("labels", "val_was_given", "multi_label")},
         }
-        if self.words is not None:
+        if self.words is None:
+            (directory / "training" / WORDS).unlink(missing_ok=True)  # of a run that never began
+        else:
             checkpoint.save_tensors(directory / "training" / WORDS, self.words.tensors())
-        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2) + "\n")
         lines = [
             json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
             for part in ("train", "val", "test")

@@ -1,8 +1,8 @@
 """Training a classifier from labelled texts into a model directory: new, or resumed.
 
 A run fits the models beside the network, lets the encoders learn to read the training texts, trains the network on the
-labels, and reports. Each part leaves its result in the directory, so that a run that was killed goes on with the part
-it was in.
+labels, and reports. A run that was killed goes on with the training it was in; the models beside the network, which
+take seconds, are fitted again.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def train_classifier(
     in the directory.
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
-    with the run saved: see `resume_classifier`.
+    with the run saved once the network's training has begun: see `resume_classifier`.
     """
     report, data, output = report or Report(), data or DataConfig(), Path(output)
     refuse_occupied(output)
@@ -175,7 +175,7 @@ def _learn_words(unlabelled: Iterable[str], texts: Sequence[str], report: Report
     first = next(lines, None)
     if first is None:
         raise UsageError("the text without labels is empty")
-    words = WordVectors.fit(chain([first], lines, texts))
+    words = WordVectors.fit(chain(texts, [first], lines))
     report.note(f"words: {len(words):,} with vectors, from text without labels, in {time.monotonic() - begin:.1f} s")
     return words
 

@@ -10,7 +10,6 @@ Shapes: N texts, W words, K frequent words, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from charrnn.tasks.classifier import kernels
 from charrnn.tasks.classifier.tokens import code_points
 
 MAX_CHARS = 200_000_000  # of text that is read
+CHARS_AT_ONCE = 4_000_000  # about so many
 MAX_WORDS, MIN_COUNT = 50_000, 3
 MAX_CONTEXTS = 2_000  # frequent words that others are known by
 REACH = 5  # words to either side that count, the d-th for 1/d
@@ -123,9 +123,17 @@ class WordVectors:
 
 def _batches(lines: Iterable[str]) -> Iterator[Sequence[str]]:
     """Lists of lines, as many as are read."""
-    lines, chars = iter(lines), 0
-    while chars < MAX_CHARS and (some := list(islice(lines, LINES_AT_ONCE))):
-        chars += sum(map(len, some))
+    some: list[str] = []
+    chars, left = 0, MAX_CHARS
+    for line in lines:
+        some.append(line[:left])
+        chars, left = chars + len(some[-1]), left - len(some[-1])
+        if len(some) == LINES_AT_ONCE or chars >= CHARS_AT_ONCE:
+            yield some
+            some, chars = [], 0
+        if not left:
+            break
+    if some:
         yield some
 
 

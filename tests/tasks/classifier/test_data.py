@@ -154,6 +154,30 @@ def test_files_of_a_folder_that_are_no_text_are_told(tmp_path: Path) -> None:
     assert "1 of 3 files are no utf-8 text" in "\n".join(notes)
 
 
+def test_files_beside_folders_of_labels_are_left_out_and_told(tmp_path: Path) -> None:
+    folder = as_folder_of_folders(tmp_path)
+    put(folder / "urls.txt", "one\ntwo\n")
+    put(folder / ".git" / "config.txt", "hidden")
+    notes: list[str] = []
+    assert sorted(map(repr, read_examples(str(folder), DataConfig(), "utf-8", notes.append))) == sorted(
+        map(repr, (A, B))
+    )
+    assert [note for note in notes if "each folder" in note and "urls.txt" in note] == notes
+    (files := tmp_path / "files").mkdir()
+    for name in ("asp.net.txt", "asp.classic.txt", "old/one.txt", "c.txt.gz"):
+        text = f"{name}\n".encode()
+        (files / name).parent.mkdir(exist_ok=True)
+        (files / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    notes.clear()
+    found = read_examples(str(files), DataConfig(), "utf-8", notes.append)
+    assert {(each.text, *each.labels) for each in found} == {
+        ("asp.net.txt", "asp.net"),
+        ("asp.classic.txt", "asp.classic"),
+        ("c.txt.gz", "c"),
+    }
+    assert [note for note in notes if "each file" in note and "old" in note] == notes
+
+
 # Checks
 
 
@@ -237,6 +261,18 @@ def test_the_same_text_is_never_on_both_sides() -> None:
     train, val = stratified_split(examples, Counter("ab" * 150), 0.2, 0)
     assert val
     assert not {example.text for example in train} & {example.text for example in val}
+
+
+@pytest.mark.parametrize(
+    ("texts", "val_fraction", "expected"), [(1000, None, 100), (30_000, None, 2000), (30_000, 0.1, 3000)]
+)
+def test_a_tenth_is_for_validation_and_of_many_texts_less(
+    texts: int, val_fraction: float | None, expected: int
+) -> None:
+    examples = several(texts // 2, "a", "b")
+    splits = prepare(examples, None, None, DataConfig(val_fraction=val_fraction), 0, lambda note: None)
+    assert len(splits.val) == pytest.approx(expected, abs=2)
+    assert len(splits.train) + len(splits.val) == texts
 
 
 def test_a_seed_decides_the_split() -> None:

@@ -109,6 +109,11 @@ def test_wrong_calls_say_what_is_wrong() -> None:
         make().fit("x", ["a"])
     with pytest.raises(UsageError, match="at least two"):
         make().fit(["x", "y"], ["a", "a"])
+    for matrix in ([["a"], ["b"]], [[0], [2]], [[[0]], [[1]]]):
+        with pytest.raises(UsageError, match="zeros and ones"):
+            make().fit(["x", "y"], matrix)
+    with pytest.raises(UsageError, match="seed: an argument"):
+        make(settings={"seed": 3}).fit(["x", "y"], ["a", "b"])
     with pytest.raises(UsageError, match="did you mean 'noise'"):
         make(settings={"noice": 1}).fit(["x", "y"], ["a", "b"])
     with pytest.raises(ValueError, match="did you mean 'minutes'"):

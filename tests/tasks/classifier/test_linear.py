@@ -3,16 +3,18 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.tasks.classifier import kernels, linear
-from charrnn.tasks.classifier.linear import LinearConfig, LinearModel
+from charrnn.tasks.classifier.linear import LinearConfig, LinearModel, as_meant
 from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.tokens import TOKEN, code_points
 from charrnn.tasks.classifier.words import WordVectors
@@ -39,6 +41,11 @@ def features(text: str) -> tuple[Counter[str], ...]:
     return characters, Counter([*words, *neighbours]), Counter(pairs)
 
 
+def said(model: LinearModel, texts: list[str]) -> Tensor:
+    """Scores of texts, read as the model reads them."""
+    return model.scores(*as_meant(texts, model.spelling))
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.text("ab. \n日", max_size=12), min_size=1, max_size=5))
 def test_features_have_their_weights(texts: list[str]) -> None:
@@ -50,7 +57,7 @@ def test_features_have_their_weights(texts: list[str]) -> None:
         for kind in range(3):
             texts_with[kind].update(kinds[kind].keys())
     assert len(model.buckets) == sum(map(len, texts_with))
-    offsets, numbers, values = model._features(texts)
+    offsets, numbers, values = model._features(*as_meant(texts, None))
     for i, kinds in enumerate(found):
         expected: list[float] = []
         for kind in range(3):
@@ -83,10 +90,18 @@ def test_training_reaches_the_optimum() -> None:
         assert np.abs(gradient).max() < 1e-3
 
 
+def test_pairs_may_be_as_far_apart_as_a_text_is_long() -> None:
+    text = " ".join(f"w{i}" for i in range(300))
+    model = LinearModel.fit([text, "a b"], np.eye(2, dtype=bool), replace(CONFIG, pair_distance=400, min_chars=3))
+    offsets, numbers, _ = model._features(*as_meant([text, "a b"], None))
+    assert offsets[1] > 300 * 301 / 2  # all pairs, the beginning with each word among them
+    assert sorted(numbers[: offsets[1]]) == sorted(set(numbers[: offsets[1]].tolist()))
+
+
 def test_labels_are_learned_and_few_enough_features_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     belongs = np.array([["cat" in text, "dog" in text] for text in TEXTS])
     model = LinearModel.fit(TEXTS, belongs, CONFIG)
-    assert ((model.scores(TEXTS) > 0).numpy() == belongs).all()
+    assert ((said(model, TEXTS) > 0).numpy() == belongs).all()
     monkeypatch.setattr(linear, "MAX_WEIGHTS", 20)
     small = LinearModel.fit(TEXTS, belongs, CONFIG)
     assert small.weight.shape == (10, 2)
@@ -96,14 +111,14 @@ def test_labels_are_learned_and_few_enough_features_are_kept(monkeypatch: pytest
 def test_features_of_words_stand_behind_those_of_n_grams() -> None:
     belongs = np.array([["cat" in text, "dog" in text] for text in TEXTS])
     plain, informed = LinearModel.fit(TEXTS, belongs, CONFIG), LinearModel.fit(TEXTS, belongs, CONFIG, words=WORDS)
-    offsets, features, values = plain._features(TEXTS)
-    more_offsets, more_features, more_values = informed._features(TEXTS)
+    offsets, features, values = plain._features(*as_meant(TEXTS, None))
+    more_offsets, more_features, more_values = informed._features(*as_meant(TEXTS, None))
     dense = WORDS.features(*code_points(TEXTS)).numpy()
     for i, row in enumerate(dense):
         sparse, whole = slice(offsets[i], offsets[i + 1]), slice(more_offsets[i], more_offsets[i + 1])
         assert (more_features[whole] == [*features[sparse], *len(plain.idf) + np.arange(len(row))]).all()
         assert (more_values[whole] == [*values[sparse], *row]).all()
-    assert ((informed.scores(TEXTS) > 0).numpy() == belongs).all()
+    assert ((said(informed, TEXTS) > 0).numpy() == belongs).all()
 
 
 def test_what_words_mean_tells_of_words_that_training_did_not_hold() -> None:
@@ -111,38 +126,38 @@ def test_what_words_mean_tells_of_words_that_training_did_not_hold() -> None:
     animals, tools = ["cat", "dog", "horse"], ["saw", "drill", "hammer"]
     lines = [f"the {word} eats and sleeps" for word in animals] + [f"use the {word} on wood" for word in tools]
     words = WordVectors.fit(3 * lines)
-    scores = LinearModel.fit(texts, belongs, CONFIG, words=words).scores(["horse", "hammer"])
-    assert scores.argmax(1).tolist() == [0, 1]
+    model = LinearModel.fit(texts, belongs, CONFIG, words=words)
+    assert said(model, ["horse", "hammer"]).argmax(1).tolist() == [0, 1]
 
 
 def test_unknown_words_are_read_as_known_ones() -> None:
     belongs = np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]]
     spelling = Spelling.learn(TEXTS)
     plain = LinearModel.fit(TEXTS, belongs, CONFIG)
-    for model in (plain.spelled_as(spelling), LinearModel.fit(TEXTS, belongs, CONFIG, spelling=spelling)):
-        assert torch.equal(model.scores(TEXTS), plain.scores(TEXTS))
-        assert torch.equal(model.scores(["teh catt", "thedog"]), plain.scores(["the cat", "the dog"]))
-        again = LinearModel.from_tensors(CONFIG, model.tensors())
-        assert torch.equal(again.scores(["teh catt"]), plain.scores(["the cat"]))
-    assert not torch.equal(plain.scores(["teh catt"]), plain.scores(["the cat"]))
+    model = LinearModel.fit(TEXTS, belongs, CONFIG, spelling=spelling)
+    assert torch.equal(said(model, TEXTS), said(plain, TEXTS))
+    assert torch.equal(said(model, ["teh catt", "thedog"]), said(plain, ["the cat", "the dog"]))
+    again = LinearModel.from_tensors(CONFIG, model.tensors())
+    assert torch.equal(said(again, ["teh catt"]), said(plain, ["the cat"]))
+    assert not torch.equal(said(plain, ["teh catt"]), said(plain, ["the cat"]))
 
 
 def test_balanced_training_hears_a_rare_label() -> None:
     texts = ["a b"] * 50 + ["a b c"] * 3 + ["a b c"] * 3
     belongs = np.array([[True, False]] * 53 + [[False, True]] * 3)
     for balanced in (False, True):
-        scores = LinearModel.fit(texts, belongs, CONFIG, balanced=balanced).scores(["a b c"])[0]
+        scores = said(LinearModel.fit(texts, belongs, CONFIG, balanced=balanced), ["a b c"])[0]
         assert (scores[1] > scores[0]) == balanced
 
 
 def test_what_is_saved_gives_the_same_scores() -> None:
     model = LinearModel.fit(TEXTS, np.eye(3, dtype=bool)[[0, 1, 1, 2, 0, 0, 2]], CONFIG)
     again = LinearModel.from_tensors(CONFIG, model.tensors())
-    assert torch.equal(again.scores(["the cat", "unheard-of"]), model.scores(["the cat", "unheard-of"]))
-    assert_close(model.scores(TEXTS)[2], model.scores([TEXTS[2]])[0])
+    assert torch.equal(said(again, ["the cat", "unheard-of"]), said(model, ["the cat", "unheard-of"]))
+    assert_close(said(model, TEXTS)[2], said(model, [TEXTS[2]])[0])
     informed = LinearModel.fit(TEXTS, np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]], CONFIG, words=WORDS)
     again = LinearModel.from_tensors(CONFIG, informed.tensors())
-    assert torch.equal(again.scores(["the cat", "unheard-of"]), informed.scores(["the cat", "unheard-of"]))
+    assert torch.equal(said(again, ["the cat", "unheard-of"]), said(informed, ["the cat", "unheard-of"]))
     with pytest.raises(ValueError, match="fit"):
         LinearModel.from_tensors(CONFIG, informed.tensors() | {"words.vectors": torch.ones(len(WORDS), 3).half()})
     for broken in ("buckets", "idf", "weight", "bias"):

@@ -141,6 +141,13 @@ def test_any_text_is_explained(classifier: Classifier, text: str) -> None:
     assert not (found.weights == 0).all() or not text
 
 
+def test_a_long_text_is_explained_for_the_label_of_the_whole(classifier: Classifier) -> None:
+    text = "my soup was good " * (EXPLAINED_CHARS // 17 + 1) + "a hammer and a saw " * 2000
+    found, (said,) = classifier.explain(text), classifier.classify([text])
+    assert (found.label, found.probability) == (said.label, pytest.approx(said.probability, rel=1e-4))
+    assert classifier.explain(found.text).label == "food" != found.label
+
+
 def test_an_unknown_label_is_not_explained(classifier: Classifier) -> None:
     with pytest.raises(UsageError, match="'tol'"):
         classifier.explain("text", "tol")

@@ -82,6 +82,13 @@ def test_balanced_labels_weigh_the_same(make: MakeObjective) -> None:
     assert_close(weight * targets.bincount(), torch.full((3,), 40 / 3))
 
 
+def test_of_several_labels_the_rare_weigh_more_and_none_less(make: MakeObjective) -> None:
+    targets = (torch.arange(40)[:, None] < torch.tensor([40, 39, 10, 1])).long()
+    weight = make(targets, balanced=True).weight
+    assert weight is not None
+    assert_close(weight, torch.tensor([1.0, 1.0, 3.0, 20.0]))
+
+
 @pytest.mark.parametrize("options", [{}, {"averaging": 0.9, "noisy_texts": 0.9, "recased_texts": 0.5}])
 def test_a_position_brings_the_same_losses_back(make: MakeObjective, options: dict[str, float]) -> None:
     objective = make(**options)

@@ -173,6 +173,28 @@ def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) ->
     assert torch.equal(loaded.probabilities(nouns), parts.probabilities(nouns))
 
 
+def test_a_run_that_never_began_leaves_nothing_to_the_next(train: Train, tmp_path: Path) -> None:
+    def interrupt(training: beside_training.BesideTraining) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "text.txt").write_text("my cat and my dog\n" * 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beside_training.BesideTraining, "fit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train("parts", unlabelled=tmp_path / "text.txt")
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", report=Stop(2))
+    stop = Stop()
+    charrnn.resume_classifier(tmp_path / "parts", report=stop)
+    assert not [note for note in stop.notes if note.startswith("what words mean")]
+
+
+def test_half_a_character_in_a_text_is_no_obstacle(train: Train, tmp_path: Path) -> None:
+    rows = [{"text": f"{kind} {i} \ud83d", "label": kind} for kind in ("a", "b\ud83d") for i in range(20)]
+    (tmp_path / "cut.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert train("cut", tmp_path / "cut.jsonl").classify("a 3 \ud83d")[0].label in ("a", "b?")
+
+
 def test_an_empty_text_without_labels_is_told(train: Train, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(" \n\n")
     with pytest.raises(UsageError, match="without labels is empty"):
