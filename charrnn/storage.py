@@ -2,9 +2,15 @@
 
 import glob
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from charrnn.errors import UsageError
+
+HOST = re.sub(r"\W", "_", socket.gethostname())  # numbers of processes tell them apart on one machine only
 
 
 def cache_dir(*parts: str) -> Path:
@@ -22,15 +28,27 @@ def cache_dir(*parts: str) -> Path:
     return path
 
 
+def require_replaceable(path: Path) -> None:
+    """Raise UsageError where no file can be put: a folder, a device, no folder to put it in."""
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder: give the name of a file in it")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no file that could be replaced")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to put {path.name} in")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; put it in `path`'s place when the block ends well.
 
     A reader, or a run killed at any moment, sees the old file or the new one, never a part. If the block
-    raises (a full disk, Ctrl-C), the temporary file goes and `path` stays as it was.
+    raises (a full disk, Ctrl-C), the temporary file goes and `path` stays as it was. Raises UsageError where no
+    file can be put.
     """
+    require_replaceable(path)
     _clear_abandoned(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # some writers make their files private to their owner
@@ -45,16 +63,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, data: str | bytes) -> None:
-    """Write `data` (text as UTF-8) to `path`, whole or not at all."""
+    """Write `data` (text as UTF-8, lone surrogates as "?") to `path`, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        temporary.write_bytes(data.encode("utf-8", errors="replace") if isinstance(data, str) else data)
 
 
 def _clear_abandoned(path: Path) -> None:
     """Remove what a killed process left of an earlier write of `path`."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.{HOST}-*.partial"):
         try:
-            os.kill(int(partial.name.split(".")[-2]), 0)
+            os.kill(int(partial.stem.rpartition("-")[2]), 0)
         except ProcessLookupError:
             partial.unlink(missing_ok=True)
         except (ValueError, PermissionError):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.storage import atomic_path, atomic_write, cache_dir
+from charrnn.errors import UsageError
+from charrnn.storage import HOST, atomic_path, atomic_write, cache_dir
 
 
 def names(folder: Path) -> list[str]:
@@ -64,6 +65,20 @@ def test_an_error_leaves_everything_as_it_was(error: type[BaseException], old: s
     assert old is None or path.read_text() == old
 
 
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "missing" / "file"):
+        with pytest.raises(UsageError):
+            atomic_write(path, "new")
+    assert names(tmp_path) == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_name_that_is_no_unicode_can_be_written_of(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "file", os.fsdecode(b"caf\xe9 \xc3\xa9"))
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "caf? é"
+
+
 KILLED = """
 import os, sys
 from pathlib import Path
@@ -89,9 +104,9 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(name: str, tmp_
 
 def test_what_a_living_process_is_writing_is_kept(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        theirs = tmp_path / f".file.{process.pid}.partial"
+        theirs = tmp_path / f".file.{HOST}-{process.pid}.partial"
         theirs.write_text("half")
-        not_ours = tmp_path / ".file.txt.partial"
+        not_ours = tmp_path / ".file.another-1.partial"
         not_ours.write_text("somebody's")
         atomic_write(tmp_path / "file", "new")
         process.communicate(b"\n")

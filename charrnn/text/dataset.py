@@ -59,7 +59,8 @@ def split_text(text: Text, val_text: Text | None, val_fraction: float, min_chars
     if val_text is None:
         cut = int(length * (1 - val_fraction))
         train, val = Split(text, sha256, 0, cut), Split(text, sha256, cut, length)
-        needed = next(n for n in itertools.count(min_chars) if int(n * (1 - val_fraction)) >= min_chars)
+        near = max(int(min_chars / (1 - val_fraction)) - 1, min_chars)
+        needed = next(n for n in itertools.count(near) if int(n * (1 - val_fraction)) >= min_chars)
     else:
         val_length, val_sha256 = val_text.measure()
         train, val = Split(text, sha256, 0, length), Split(val_text, val_sha256, 0, val_length)
@@ -81,7 +82,7 @@ def make_vocab(train: Split, config: TextConfig) -> Vocab:
     if entry.exists():
         cached = json.loads(entry.read_text(encoding="utf-8"))
         return Vocab(cached["definition"], cached["seen_size"])
-    _check_unchanged(train)
+    require_unchanged(train)
     vocab = build_vocab(kind, train.text.slice(train.start, train.stop), config.vocab_size)
     atomic_write(entry, json.dumps({"definition": vocab.definition, "seen_size": vocab.seen_size}))
     return vocab
@@ -97,13 +98,14 @@ def encode_split(split: Split, vocab: Vocab) -> Ids:
     key = split.key(vocab.definition, vocab.seen_size)
     entry = cache_dir("ids") / f"{key}.{dtype.name}"
     if not entry.exists():
-        _check_unchanged(split)
+        require_unchanged(split)
         with atomic_path(entry) as temporary, temporary.open("wb") as file:
             for ids in vocab.encode_chunks(split.text.slice(split.start, split.stop)):
                 np.minimum(ids, vocab.seen_size).astype(dtype).tofile(file)
     return np.memmap(entry, dtype=dtype, mode="r")
 
 
-def _check_unchanged(split: Split) -> None:
+def require_unchanged(split: Split) -> None:
+    """Raise CharrnnError if a split's text is no longer what it was when it was measured."""
     if split.text.measure()[1] != split.sha256:
         raise CharrnnError("the text has changed since it was first read: start a new run")

@@ -94,16 +94,22 @@ class Text:
         return length, digest.hexdigest()
 
 
+def check_encoding(encoding: str) -> None:
+    """Raise UsageError unless text can be read so."""
+    try:
+        codecs.lookup(encoding)  # refuses "locale"
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses "hex" and "rot13"
+    except LookupError:
+        raise UsageError(f"unknown encoding {encoding!r}: try utf-8, utf-16, latin-1, cp1252 or gb18030") from None
+
+
 def find_text(paths: Sequence[str], encoding: str = "utf-8") -> Text:
     """The text in `paths`: files, folders (read recursively), globs, or `-` for standard input.
 
     In a folder, hidden files and files that are not text are passed over.
     Raises UsageError for what is missing, empty of text, or an unknown encoding.
     """
-    try:
-        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # unlike `codecs.lookup`, refuses "hex" or "rot13"
-    except LookupError:
-        raise UsageError(f"unknown encoding {encoding!r}: try utf-8, utf-16, latin-1, cp1252 or gb18030") from None
+    check_encoding(encoding)
     sources = [source for path in paths for source in _expand(path, encoding)]
     return Text(tuple(sources), encoding)
 
@@ -170,8 +176,11 @@ def _open_zstd(path: Path) -> IO[bytes]:
 
 
 def spool(stream: BinaryIO, name: str) -> Source:
-    """Copy a stream that can be read only once to a file that is gone when the program ends."""
-    # The handle in `_spooled` keeps it until the program ends: a private text leaves no copy behind.
+    """Copy a stream that can be read only once to a file in the cache, which is gone when the program ends.
+
+    A program that is killed leaves it there.
+    """
+    # The handle in `_spooled` keeps it until the program ends.
     file = tempfile.NamedTemporaryFile(dir=cache_dir(), prefix="stdin-")  # noqa: SIM115
     shutil.copyfileobj(stream, file)
     file.flush()

@@ -236,7 +236,7 @@ def char_vocab(characters: Sequence[str], seen_bytes: Sequence[int]) -> Vocab:
 def _build_char(chunks: Iterable[str], limit: int) -> Vocab:
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     for chunk in chunks:
-        found = np.bincount(np.frombuffer(chunk.encode("utf-32-le"), dtype=np.uint32))
+        found = np.bincount(np.frombuffer(_without_surrogates(chunk).encode("utf-32-le"), dtype=np.uint32))
         counts[: len(found)] += found
     points = np.flatnonzero(counts)
     by_frequency = points[np.argsort(-counts[points], kind="stable")].tolist()

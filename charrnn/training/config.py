@@ -12,6 +12,9 @@ MOST_VALIDATIONS = 12
 WEIGHT_DECAY = 0.05
 
 
+MOST = 1 << 63  # what fits no longer in an integer of torch
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained. Of `minutes`, `steps` and `epochs`, one is the budget."""
@@ -47,8 +50,8 @@ class TrainingConfig:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("weight_decay", "warmup_steps", "seed"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"{name} must not be negative, not {value}")
+            if value is not None and not 0 <= value < MOST:
+                raise UsageError(f"{name} must lie in [0, 2^63), not {value}")
         if not 0 < self.beta2 < 1:
             raise UsageError(f"beta2 must lie between 0 and 1, not {self.beta2}")
 

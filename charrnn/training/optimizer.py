@@ -134,7 +134,9 @@ class Rotation:
         if self.basis is None:
             self.covariance.copy_(gradient.T @ gradient)
             known = self.covariance if self.covariance.isfinite().all() else torch.zeros_like(self.covariance)
-            self.basis = torch.linalg.eigh(known)[1].contiguous()  # as a restored one is: products then round alike
+            known = known.cpu() if known.device.type == "mps" else known  # which cannot do it
+            # Contiguous as a restored one is: products then round alike.
+            self.basis = torch.linalg.eigh(known)[1].contiguous().to(gradient.device)
         else:
             self.covariance.mul_(COVARIANCE_DECAY).addmm_(gradient.T, gradient, alpha=1 - COVARIANCE_DECAY)
         self.turned.grad = gradient @ self.basis

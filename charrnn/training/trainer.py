@@ -131,16 +131,18 @@ class Trainer:
         self.device = next(objective.model.parameters()).device
         weight_decay = WEIGHT_DECAY if config.weight_decay is None else config.weight_decay
         self.optimizer = Optimizer(objective.model, betas=(0.9, config.beta2), weight_decay=weight_decay)
+        self._losses: list[Tensor] = []  # of the steps since the latest reading
         self._clock = time.monotonic()
         self._saved_at = self._clock
 
     # The value of everything that advances
 
     def capture(self) -> dict[str, Tensor]:
-        """Model, optimizer, place in the data, random state: all tensors that advance."""
+        """Model, optimizer, place in the data, losses not read yet, random state: all tensors that advance."""
         tensors = {f"model.{name}": own.detach() for name, own in network_tensors(self.objective.model).items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         tensors |= {f"data.{name}": value for name, value in self.objective.position().items()}
+        tensors["losses"] = torch.stack(self._losses) if self._losses else torch.empty(0)
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type != "cpu":
             tensors["random.gpu"] = torch.get_device_module(self.device).get_rng_state(self.device)
@@ -153,6 +155,7 @@ class Trainer:
                 own.copy_(tensors[f"model.{name}"].view_as(own))
         self.optimizer.restore(_under("optimizer.", tensors))
         self.objective.restore(_under("data.", tensors))
+        self._losses = list(tensors["losses"].to(self.device))
         torch.set_rng_state(tensors["random.cpu"].cpu())
         if self.device.type != "cpu" and "random.gpu" in tensors:
             torch.get_device_module(self.device).set_rng_state(tensors["random.gpu"].cpu(), self.device)
@@ -187,32 +190,33 @@ class Trainer:
         else:
             total = self._steps_within(60 * (config.minutes or 0.0))
         self.progress.total_steps = total
+        self._clock = time.monotonic()  # measuring was no training
         self.save()
 
     def run(self) -> Progress:
         """Train to the end of the budget, or until validation has clearly stopped improving.
 
-        Raises CharrnnError where the loss is no number or explodes, and KeyboardInterrupt on Ctrl-C or SIGTERM,
-        with the state saved in both.
+        Raises CharrnnError where the loss is no number or explodes, with the state as it was saved before, and
+        KeyboardInterrupt on Ctrl-C or SIGTERM, with the state saved.
         """
         progress, config = self.progress, self.config
         self.objective.model.train()
         self.report.start(progress, self.objective.units)
         self._clock = time.monotonic()
-        losses: list[Tensor] = []
         try:
             with _deferred_interrupt() as interrupted:
                 while not progress.finished:
                     lr = self.lr * lr_factor(progress.step, progress.total_steps, config.warmup_steps)
-                    losses.append(self._step(lr))
+                    self._losses.append(self._step(lr))
                     progress.step += 1
                     validate = self._validation_due()
                     if progress.step % LOG_EVERY == 0 or validate or progress.step == 1:
-                        self._log(losses, lr)
-                        losses.clear()
+                        self._log(lr)
                     if validate:
                         self._validate()
                     if interrupted() or validate or time.monotonic() - self._saved_at > SAVE_SECONDS:
+                        if self._losses:
+                            self._read_losses()  # what is saved is sound
                         self.save()
                     if interrupted():
                         raise KeyboardInterrupt
@@ -233,18 +237,24 @@ class Trainer:
         self.optimizer.step(lr)
         return loss.detach()
 
-    def _log(self, losses: list[Tensor], lr: float) -> None:
-        self._tick()
+    def _read_losses(self) -> float:
+        """The mean loss since the latest reading. Raises CharrnnError where it is no number, or explodes."""
         progress = self.progress
-        loss = torch.stack(losses).mean().item()
+        loss = torch.stack(self._losses).mean().item()
         if progress.first_loss is None:
             progress.first_loss = loss
-        if not math.isfinite(loss) or loss > 3 * progress.first_loss:
+        if not math.isfinite(loss) or loss > 3 * max(progress.first_loss, 1.0):
             trouble = "is not a number" if not math.isfinite(loss) else f"exploded to {loss:.1f} nats"
             raise CharrnnError(
                 f"the loss {trouble} at step {progress.step}: start again with a lower learning rate, "
-                f"--set lr={self.lr / 3:.2g} (the best weights so far are kept)"
+                f"--set lr={self.lr / 3:.2g} (the best weights so far, if any, are kept)"
             )
+        return loss
+
+    def _log(self, lr: float) -> None:
+        self._tick()
+        progress, loss = self.progress, self._read_losses()
+        self._losses.clear()
         self.metrics.append(step=progress.step, train_loss=loss, lr=lr, seconds=round(progress.seconds, 3))
         self.report.step(progress, loss, lr)
 
@@ -274,7 +284,8 @@ class Trainer:
         self.objective.model.train()  # whatever was made with it meanwhile
 
     def _steps_within(self, seconds: float) -> int:
-        """Steps that fit, measured on a few that are then undone: so `--steps` with this number is the same run."""
+        """Steps that fit, measured on a few that are then undone: so `--steps` with this number, and all else the same,
+        is the same run."""
         before = self.capture()
         self._step(0.0)  # allocations, and on the first run of a machine compiled kernels: no part of the budget
         self.objective.validate()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import charrnn
+from charrnn import storage
 from charrnn.checkpoint import load_tensors
 from charrnn.errors import CharrnnError, UsageError
 from charrnn.tasks.language_model import training
@@ -246,8 +247,13 @@ def stopped(train: Train, tmp_path: Path) -> Path:
     return tmp_path / "stopped"
 
 
-def test_resuming_needs_no_text_while_it_is_in_the_cache(stopped: Path, text: Path) -> None:
-    text.unlink()
+@pytest.mark.parametrize("rewritten", [None, "short", "new text before it\n" * 300], ids=["gone", "cut", "longer"])
+def test_resuming_needs_no_text_while_it_is_in_the_cache(rewritten: str | None, stopped: Path, text: Path) -> None:
+    """And a text that is another by now is not what the weights are scored on."""
+    if rewritten is None:
+        text.unlink()
+    else:
+        text.write_text(rewritten + ("" if len(rewritten) < 10 else text.read_text()))
     report = Stop()
     model = charrnn.resume(stopped, report=report)
     assert max(metrics(stopped, "train_loss")) == 40
@@ -334,7 +340,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]:
         def replace_or_die(source: Path, target: Path) -> None:
             nonlocal written
             if written == n and before:
-                shutil.copyfile(source, f"{target.parent}/.{target.name}.999999999.partial")  # as a kill leaves it
+                left = f".{target.name}.{storage.HOST}-999999999.partial"  # as a kill leaves it
+                shutil.copyfile(source, target.with_name(left))
                 raise Killed
             replace(source, target)
             written += 1

@@ -64,6 +64,11 @@ def test_a_validation_text_leaves_all_of_the_text_for_training(tmp_path: Path) -
     assert val.sha256 == val_text.measure()[1]
 
 
+def test_hardly_any_training_text_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs at least"):
+        split_text(text_of(tmp_path / "a.txt", "a" * 1000), None, 1 - 1e-9, min_chars=65)
+
+
 @pytest.mark.parametrize("with_val_text", [False, True])
 @laws
 @given(length=st.integers(0, 300), min_chars=st.integers(1, 300), fraction=st.floats(0.01, 0.99))

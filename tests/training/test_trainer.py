@@ -287,6 +287,46 @@ def test_an_interrupted_and_resumed_run_is_the_undisturbed_one(
     assert ours == theirs
 
 
+def test_losses_that_were_not_read_yet_are_kept(make_run: MakeRun, undisturbed: Run) -> None:
+    """A run that is stopped between two readings of the loss."""
+    run = make_run()
+    run.trainer.plan()
+    steps: list[Tensor] = []
+
+    def stop(loss: Tensor) -> Tensor:
+        steps.append(loss)
+        if len(steps) == 15:
+            os.kill(os.getpid(), SIGINT)
+        return loss
+
+    run.objective.spoil = stop
+    with pytest.raises(KeyboardInterrupt):
+        run.trainer.run()
+    assert run.trainer.progress.step == 15
+    again = make_run()
+    again.trainer.load()
+    again.trainer.run()
+    assert_same(again.trainer.capture(), undisturbed.trainer.capture())
+    assert again.metrics("train_loss") == undisturbed.metrics("train_loss")
+
+
+def test_a_state_that_is_no_number_is_not_saved(make_run: MakeRun) -> None:
+    run = make_run()
+    run.trainer.plan()
+    steps: list[Tensor] = []
+
+    def spoiled(loss: Tensor) -> Tensor:
+        steps.append(loss)
+        if len(steps) == 15:
+            os.kill(os.getpid(), SIGINT)
+        return loss * math.nan if len(steps) > 13 else loss
+
+    run.objective.spoil = spoiled
+    with pytest.raises(CharrnnError, match="is not a number at step 15"):
+        run.trainer.run()
+    assert all(tensor.isfinite().all() for tensor in load_tensors(run.state_file)[0].values())
+
+
 def test_work_after_the_last_save_is_done_again_alike(make_run: MakeRun, undisturbed: Run) -> None:
     """What a kill leaves: a state of some steps ago, and measurements and weights of later ones."""
     run = make_run(interrupts={20: [SIGINT]})

@@ -47,7 +47,7 @@ def transfer(old: Network, old_vocab: Vocab, new: Network, new_vocab: Vocab) -> 
             weight[: new_vocab.seen_size] = source[: old_vocab.seen_size].mean(0)
             if pairs:
                 to, start = map(list, zip(*pairs, strict=True))
-                weight[to] = source[start]
+                weight[to] = source[start].to(weight.device)
             if new.num_unseen and old.num_unseen:
                 weight[new_vocab.seen_size] = source[old_vocab.seen_size]
     return Transfer(len(pairs), new_vocab.seen_size - len(pairs), old_vocab.seen_size - len(pairs))

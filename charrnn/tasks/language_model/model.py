@@ -23,6 +23,7 @@ from charrnn.network.device import choose_device
 from charrnn.network.dynamic import DynamicConfig, score_dynamic
 from charrnn.network.evaluation import score_stream
 from charrnn.network.model import Network
+from charrnn.text.batches import by_length
 from charrnn.text.vocab import Vocab
 
 LINE_BATCH_TOKENS = 1 << 14  # entries of lines scored side by side, padding included
@@ -160,12 +161,8 @@ class LanguageModel:
 
     def _score_batch(self, lines: list[str]) -> list[Score]:
         encoded = [self.vocab.encode(line).astype("int64") for line in lines]
-        by_length = sorted(range(len(lines)), key=lambda i: len(encoded[i]))
         nats = [0.0] * len(lines)
-        while by_length:
-            # The longest left decides how many fit side by side.
-            count = max(LINE_BATCH_TOKENS // max(len(encoded[by_length[-1]]), 1), 1)
-            batch, by_length = by_length[-count:], by_length[:-count]
+        for batch in by_length(list(map(len, encoded)), LINE_BATCH_TOKENS):
             for i, value in zip(batch, self._line_nats([encoded[i] for i in batch]), strict=True):
                 nats[i] = value
         return [

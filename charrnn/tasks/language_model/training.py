@@ -29,7 +29,7 @@ from charrnn.tasks.language_model.model import LanguageModel, Score
 from charrnn.tasks.language_model.objective import LanguageModelObjective
 from charrnn.tasks.language_model.recipe import DEFAULT_MINUTES, choose, ngram_dropout, regularization
 from charrnn.text.corpora import get as get_corpus
-from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, split_text
+from charrnn.text.dataset import Split, TextConfig, encode_split, make_vocab, require_unchanged, split_text
 from charrnn.text.reading import Source, Text, find_text
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
@@ -64,7 +64,7 @@ class Run:
             "network": asdict(self.network),
             "training": asdict(self.training),
         }
-        atomic_write(path, json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n")
+        atomic_write(path, json.dumps(values, indent=2, default=str) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Run:
@@ -229,7 +229,6 @@ class _Session:
         sampling = json.dumps(asdict(SamplingConfig()), indent=2)
         atomic_write(self.output / model_directory.GENERATION_CONFIG, sampling + "\n")
         self._write_config(None)
-        LanguageModel(self.network, run.vocab).generate(max_chars=1)  # compiles, on a machine's first run: no training
         self.trainer.plan()
         self.regularize()
         total_steps = self.trainer.progress.total_steps
@@ -251,9 +250,10 @@ class _Session:
         return model
 
     def _score(self, model: LanguageModel) -> None:
-        """Score the best weights, unless a resumed run has lost the text itself."""
+        """Score the best weights, unless the text itself is lost or has changed."""
         limit = min(self.run.val.stop, self.run.val.start + FINAL_CHARS)
         try:
+            require_unchanged(self.run.val)
             score = model.score(self.run.val.text.slice(self.run.val.start, limit))
         except CharrnnError as error:
             self.report.note(f"no final score of the validation text: {error}")
