@@ -111,7 +111,7 @@ def train_classifier(
     `label_column="intent"`, `multi_label=True`, `balanced=True`, …
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
-    with the run saved: `resume_classifier(output)` goes on.
+    with the run saved, once the network's training has begun: `resume_classifier(output)` goes on.
     """
     return classifier.train_classifier(
         str(train),

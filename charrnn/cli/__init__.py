@@ -1,7 +1,7 @@
 """The command line: arguments to one call each, and the only place that prints.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a run that failed, 2 a call that can't work,
-130 on Ctrl-C. A command's module is imported only when that command is used.
+130 on Ctrl-C, 141 where the reader has gone. A command's module is imported only when that command is used.
 """
 
 from __future__ import annotations
@@ -27,10 +27,20 @@ COMMANDS = {
     "corpus": "List and get named corpora.",
 }
 
-OUT_OF_MEMORY = "out of memory: try a smaller --size, or --set batch_size=16"
+OUT_OF_MEMORY = "out of memory: a smaller network, a smaller batch or a shorter text needs less"
 
 
-class Commands(click.Group):
+class Script(click.Command):
+    """A command that ends as other programs do when its reader has gone."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make it exit code 1
+            _reader_gone()
+
+
+class Commands(Script, click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -51,12 +61,6 @@ class Commands(click.Group):
 
             ctx.fail(f"no command {args[0]!r}{nearest(args[0], COMMANDS) or ': see charrnn --help'}")
         return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # click would make it exit code 1
-            _reader_gone()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -90,6 +94,9 @@ def run(command: click.Command, name: str) -> NoReturn:
     # set before torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, stream) is None:  # closed by the caller
+            setattr(sys, stream, open(os.devnull, mode))  # noqa: SIM115
     try:
         command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()

@@ -53,10 +53,10 @@ def get_corpus(name: str, output: Path | None) -> None:
 
 def _check_folder(output: Path) -> None:
     """Before a long download, not after it."""
-    from charrnn.errors import UsageError
+    from charrnn.storage import require_replaceable
 
-    if not output.is_dir() and not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent} to put {output.name} in")
+    if not output.is_dir():
+        require_replaceable(output)
 
 
 def _copy(path: Path, output: Path) -> Path:

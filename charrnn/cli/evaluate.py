@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def evaluate(
     config = DynamicConfig() if dynamic_lr is None else DynamicConfig(lr=dynamic_lr)
     loaded = LanguageModel.load(model, device)
     if per_line:
-        for number, line_score in enumerate(loaded.score_lines(_lines(text.chunks())), start=1):
+        for number, line_score in enumerate(loaded.score_lines(text.lines()), start=1):
             click.echo(json.dumps({"line": number} | line_score.as_dict()))
         return
     if dynamic:
@@ -79,12 +78,3 @@ def evaluate(
             f"dynamic        {adapted.bits_per_char:.4f} bits per char ({adapted.nats_per_char:.4f} nats), "
             f"{adapted.bits_per_byte:.4f} bits per byte, at lr {config.lr:g}"
         )
-
-
-def _lines(chunks: Iterable[str]) -> Iterator[str]:
-    rest = ""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split("\n")
-        yield from lines
-    if rest:
-        yield rest

@@ -73,6 +73,7 @@ def generate(
 ) -> None:
     """Write text with MODEL, after the prompt if there is one. Prints the prompt and what follows it."""
     from charrnn.errors import UsageError
+    from charrnn.storage import require_replaceable
 
     if source not in (None, "-"):
         raise UsageError(f"unexpected {source!r}: give a prompt with -p, or - to read it from standard input")
@@ -89,6 +90,9 @@ def generate(
 
     if source == "-" and "-" in novelty:
         raise UsageError("standard input is the prompt: give --novelty a file")
+
+    if save_state:
+        require_replaceable(save_state)
 
     from charrnn.generation.generator import Piece, TextState, best, gather
 

@@ -28,14 +28,12 @@ def inspect(model: Path, file: str, output: Path, max_chars: int, encoding: str,
     property of the text, such as the position in the line.
     """
     from charrnn.errors import CharrnnError, UsageError
+    from charrnn.storage import atomic_write, require_replaceable
     from charrnn.text.reading import find_text
 
     if max_chars < 1:
         raise UsageError(f"--max-chars must be at least 1, not {max_chars}")
-    if output.is_dir():
-        raise UsageError(f"{output}: is a folder: give the name of a page in it, such as {output / 'page.html'}")
-    if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent} to put {output.name} in")
+    require_replaceable(output)
     source = find_text([file], encoding)
     text = "".join(source.slice(0, max_chars + 1))
     if not text:
@@ -43,12 +41,11 @@ def inspect(model: Path, file: str, output: Path, max_chars: int, encoding: str,
 
     from tqdm import tqdm
 
-    from charrnn import api
     from charrnn.inspection import page, properties
     from charrnn.inspection.trace import trace
-    from charrnn.storage import atomic_write
+    from charrnn.tasks.language_model.model import LanguageModel
 
-    loaded = api.load(model, device)
+    loaded = LanguageModel.load(model, device)
     if is_cut := len(text) > max_chars:
         text = text[:max_chars]
         click.echo(f"the text is longer: showing its first {max_chars:,} characters (see --max-chars)", err=True)

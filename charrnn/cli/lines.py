@@ -7,17 +7,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from charrnn.errors import UsageError
-
 READ_BYTES = 1 << 16  # of standard input at once: what a pipe holds
 
 
 def lenient_decoder(encoding: str) -> codecs.IncrementalDecoder:
     """A decoder that puts U+FFFD for what is no text. Raises UsageError for an unknown encoding."""
-    try:
-        return codecs.getincrementaldecoder(encoding)(errors="replace")
-    except LookupError:
-        raise UsageError(f"unknown encoding {encoding!r}: try utf-8, utf-16, latin-1 or cp1252") from None
+    from charrnn.text.reading import check_encoding
+
+    check_encoding(encoding)
+    return codecs.getincrementaldecoder(encoding)(errors="replace")
 
 
 def read_lines(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[list[str]]:

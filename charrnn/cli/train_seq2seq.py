@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charrnn.cli import Script
+
 if TYPE_CHECKING:
     from charrnn.tasks.seq2seq.model import Task
 
@@ -19,6 +21,7 @@ def _command(task: Task, what: str) -> click.Command:
     """The command that trains a network for this task."""
 
     @click.command(
+        cls=Script,
         context_settings={"help_option_names": ["-h", "--help"]},
         help=f"""Train a network that {what}, on pairs of texts, and report how good it is.
 

@@ -23,7 +23,7 @@ def command(name: str, doing: str, short: str) -> click.Command:
         name,
         help=f"""{doing} each TEXT with MODEL, or with - each line of standard input.
 
-        Prints a line a text, in order, as the lines come; with --num-best so many lines, the best first.""",
+        Prints a line a text, in order, as the lines come; with --num-best up to so many lines, the best first.""",
         short_help=short,
     )
     @click.argument("model", type=click.Path(path_type=Path))
@@ -87,7 +87,7 @@ def _translate(
     if plot is not None:
         from charrnn.cli.plot import plot_alignment
 
-        click.echo(f"attention: {plot_alignment(translator.align(texts[0]), plot)}", err=True)
+        click.echo(f"attention: {plot_alignment(translator.align(texts[0], each.text), plot)}", err=True)
     if unreadable:
         click.echo(f"warning: lines with bytes that are not {encoding}: {unreadable:,}", err=True)
     if cut:

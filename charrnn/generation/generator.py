@@ -169,6 +169,8 @@ class Generator:
         """
         if num_samples < 1:
             raise UsageError(f"num_samples must be at least 1, not {num_samples}")
+        if seed is not None and seed < 0:
+            raise UsageError(f"seed must not be negative, not {seed}")
         config = from_mapping(SamplingConfig, asdict(self.sampling) | sampling)
         configs = [
             replace(config, temperature=temperature)
@@ -230,7 +232,7 @@ class Generator:
             for entry, piece in enumerate(self.vocab.pieces[:seen]):
                 allowed[entry] = set(piece.decode("utf-8", errors="replace")) <= wanted
             if not allowed.any():
-                raise UsageError("none of these characters can be written: training saw none of them")
+                raise UsageError("none of these characters can be written: no entry that training saw is of them alone")
         return allowed
 
 

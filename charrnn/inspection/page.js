@@ -513,6 +513,7 @@ function sliderKey(event) {
   };
   if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
+  goal = null;
   go(moves[event.key], true);
 }
 
@@ -642,6 +643,7 @@ function start() {
   $("bits-plot").addEventListener("keydown", sliderKey);
   for (const id of ["bits-plot", "unit-plot", "near-plot"]) {
     $(id).addEventListener("click", (event) => {
+      goal = null;
       go(placeIn(event, ...(id === "near-plot" ? nearSpans() : [0, SIZE])), true);
       text.focus({ preventScroll: true });
     });

@@ -186,9 +186,11 @@ def test_reasons_are_shown(cli: Cli, classifier: Path) -> None:
         (["classify", "MODEL", "x", "--top", "0"], "top"),
         (["classify", "MODEL", "x", "--top", "2", "--explain"], "--top"),
         (["classify", "MODEL", "-", "--encoding", "klingon"], "klingon"),
+        (["classify", "MODEL", "-", "--encoding", "hex"], "hex"),
         (["classify", "WRITER", "x"], "holds a language model, not a classifier"),
         (["generate", "MODEL"], "holds a classifier, not a language model"),
         (["evaluate", "MODEL", "TRAIN"], "holds a classifier, not a language model"),
+        (["inspect", "MODEL", "TRAIN", "-o", "new.html"], "holds a classifier, not a language model"),
         (["train", "TRAIN", "-o", "MODEL"], "already holds"),
         (["train", "-o", "MODEL", "--resume"], "classifier"),
         (["train", "TRAIN", "-o", "new", "--init-from", "MODEL"], "holds a classifier, not a language model"),
@@ -234,6 +236,7 @@ def test_texts_come_from_standard_input_and_quiet_says_nothing(script: Cli, labe
         ("TRAIN -o new --set chars=3", "unknown setting 'chars'"),
         ("TRAIN -o new --set size=large", "unknown setting 'size'"),
         ("TRAIN -o new --multi-label --plot", "--plot"),
+        ("TRAIN -o new --set multi_label=true --plot", "--plot"),
         ("TRAIN -o new --label-separator ;", "multi_label"),
         ("TRAIN -o new --model missing", "missing"),
         ("TRAIN -o new --val missing.tsv", "missing.tsv"),
@@ -255,6 +258,18 @@ def test_a_wrong_call_of_the_script_is_one_line_and_writes_nothing(
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result.err
     assert words in result.err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_reader_that_leaves_the_script_ends_it_quietly(labelled: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(labelled), "-o", str(tmp_path / "model"), *OPTIONS, "-q"]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent.parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+    assert (tmp_path / "model" / "report.txt").exists()
 
 
 def test_the_script_is_a_program_of_its_own(labelled: Path) -> None:

@@ -111,6 +111,9 @@ WRONG_CALLS: list[tuple[str, int, str]] = [
     ("generate foreign", 2, "foreign"),
     ("generate text.txt", 2, "text.txt"),
     ("generate", 2, "MODEL"),
+    ("generate model --seed -1", 2, "seed"),
+    ("generate model --save-state foreign", 2, "is a folder"),
+    ("generate model --save-state nowhere/new", 2, "no folder nowhere"),
     ("evaluate model", 2, "FILE"),
     ("evaluate missing text.txt", 2, "missing"),
     ("evaluate model missing.txt", 2, "missing.txt"),
@@ -129,6 +132,8 @@ WRONG_CALLS: list[tuple[str, int, str]] = [
     ("inspect model text.txt -o foreign", 2, "is a folder"),
     ("inspect model text.txt -o nowhere/new", 2, "no folder nowhere"),
     ("inspect model text.txt -o short.txt/new", 2, "no folder short.txt"),
+    ("inspect model text.txt -o /dev/null", 2, "no file that could be replaced"),
+    ("inspect model text.txt -o new --encoding locale", 2, "unknown encoding"),
     ("inspect model text.txt -o new --max-chars 0", 2, "--max-chars"),
     ("inspect model text.txt -o new --device abacus", 2, "abacus"),
 ]
@@ -145,6 +150,15 @@ def test_a_wrong_call_is_one_line_and_changes_nothing(
     assert_one_line(result, code, words)
     assert files_of(place) == before
     assert not (place / "new").exists()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_an_empty_one(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m charrnn corpus list {closed}', sys.executable], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) == (closed != ">&-")
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ def test_a_great_repetition_penalty_lets_nothing_come_twice(model: LanguageModel
     "options",
     [
         {"num_samples": 0},
+        {"seed": -1},
         {"best_of": 0},
         {"only_chars": ""},
         {"only_chars": "Ж"},
