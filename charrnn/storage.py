@@ -30,10 +30,7 @@ def cache_dir(*parts: str) -> Path:
 
 def require_replaceable(path: Path) -> None:
     """Raise UsageError where no file can be put: a folder, a device, no folder to put it in."""
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder: give the name of a file in it")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is no file that could be replaced")
+    _require_file_or_nothing(path)
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to put {path.name} in")
 
@@ -43,10 +40,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; put it in `path`'s place when the block ends well.
 
     A reader, or a run killed at any moment, sees the old file or the new one, never a part. If the block
-    raises (a full disk, Ctrl-C), the temporary file goes and `path` stays as it was. Raises UsageError where no
-    file can be put.
+    raises (a full disk, Ctrl-C), the temporary file goes and `path` stays as it was. Raises UsageError for a folder
+    or a device.
     """
-    require_replaceable(path)
+    _require_file_or_nothing(path)
     _clear_abandoned(path)
     temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
@@ -66,6 +63,13 @@ def atomic_write(path: Path, data: str | bytes) -> None:
     """Write `data` (text as UTF-8, lone surrogates as "?") to `path`, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode("utf-8", errors="replace") if isinstance(data, str) else data)
+
+
+def _require_file_or_nothing(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder: give the name of a file in it")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no file that could be replaced")
 
 
 def _clear_abandoned(path: Path) -> None:

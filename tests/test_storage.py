@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import UsageError
-from charrnn.storage import HOST, atomic_path, atomic_write, cache_dir
+from charrnn.storage import HOST, atomic_path, atomic_write, cache_dir, require_replaceable
 
 
 def names(folder: Path) -> list[str]:
@@ -69,6 +69,8 @@ def test_only_a_file_is_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "missing" / "file"):
         with pytest.raises(UsageError):
+            require_replaceable(path)
+        with pytest.raises((UsageError, FileNotFoundError)):
             atomic_write(path, "new")
     assert names(tmp_path) == ["pipe"]
     assert (tmp_path / "pipe").is_fifo()

@@ -132,7 +132,7 @@ finally:
         (["--top-k", "0"], "top_k"),
         (["--num-samples", "0"], "num_samples"),
         (["--best-of", "0"], "best-of"),
-        (["--only-chars", "Ж"], "training saw none"),
+        (["--only-chars", "Ж"], "no entry that training saw"),
         (["--weights", "int3"], "int3"),
         (["--device", "abacus"], "abacus"),
         (["--temprature", "1"], "temperature"),
