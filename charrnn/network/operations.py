@@ -208,9 +208,11 @@ def _new(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 def _run(kernel: Callable[..., None], *tensors: Tensor) -> None:
     """Call a kernel with as many of torch's threads as the first tensor (T, B, …) has lanes."""
     limit = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    threads = min(tensors[0].shape[1], torch.get_num_threads(), limit)
-    numba.set_num_threads(threads)
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(tensors[0].shape[1], threads, limit))
     kernel(*map(_array, tensors))
+    if torch.get_num_threads() != threads:  # the first kernel of a process sets OpenMP's number to numba's
+        torch.set_num_threads(threads)
 
 
 class _NormConv(torch.autograd.Function):

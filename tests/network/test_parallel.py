@@ -1,5 +1,8 @@
 """Networks side by side learn what they learn one after the other."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -86,6 +89,17 @@ def test_networks_wait_for_each_other_only_where_kernels_cannot_share(
     seen: list[threading.Thread] = []
     mean_loss(networks, lambda network: (seen.append(threading.current_thread()), network.unused.sum())[1])
     assert seen == [threading.current_thread()] * 3
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_first_kernel_of_a_process_leaves_torch_its_threads(number: int) -> None:
+    code = (
+        f"import torch; torch.set_num_threads({number}); from charrnn.network.operations import swiglu; "
+        "swiglu(torch.zeros(2, 4, 6)); print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == f"{number}\n"
 
 
 def test_an_error_in_one_reaches_the_caller(networks: list[Net], threads: int) -> None:
