@@ -30,7 +30,7 @@ COMMANDS = {
 OUT_OF_MEMORY = "out of memory: a smaller network, a smaller batch or a shorter text needs less"
 
 
-class Script(click.Command):
+class Command(click.Command):
     """A command that ends as other programs do when its reader has gone."""
 
     def invoke(self, ctx: click.Context) -> object:
@@ -40,7 +40,7 @@ class Script(click.Command):
             _reader_gone()
 
 
-class Commands(Script, click.Group):
+class Commands(Command, click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

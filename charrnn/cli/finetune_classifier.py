@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from charrnn.cli import Script
+from charrnn.cli import Command
 
 # Options that are settings of the same name, so that a TOML file and --set can hold them too.
 SETTINGS = ("minutes", "steps", "epochs", "device", "seed")
 DATA_SETTINGS = ("text_column", "label_column", "label_separator")
 
 
-@click.command(cls=Script, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("train", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Model directory to make.")
 @click.option("--val", metavar="FILE", help="Labelled texts for validation (default: a tenth of TRAIN, at most 2,000).")

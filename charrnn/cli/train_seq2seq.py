@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.cli import Script
+from charrnn.cli import Command
 
 if TYPE_CHECKING:
     from charrnn.tasks.seq2seq.model import Task
@@ -21,7 +21,7 @@ def _command(task: Task, what: str) -> click.Command:
     """The command that trains a network for this task."""
 
     @click.command(
-        cls=Script,
+        cls=Command,
         context_settings={"help_option_names": ["-h", "--help"]},
         help=f"""Train a network that {what}, on pairs of texts, and report how good it is.
 

@@ -14,6 +14,7 @@ from charrnn.errors import UsageError
 from charrnn.network.memory import keep_freed_memory
 
 Precision = Literal["auto", "bf16", "fp32"]
+DEVICES = ("cuda", "mps", "cpu")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -27,11 +28,12 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise NotImplementedError
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"no device {name!r} on this machine: try --device auto, cuda, mps or cpu") from None
+        is_usable = device.type in DEVICES
+    except (RuntimeError, AssertionError, NotImplementedError):  # each kind of device lacking has its own
+        is_usable = False
+    if not is_usable:
+        raise UsageError(f"no device {name!r} on this machine: try --device auto, cuda, mps or cpu")
     return device
 
 

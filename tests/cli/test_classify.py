@@ -17,6 +17,8 @@ import pytest
 import charrnn
 from charrnn.cli import run
 from charrnn.cli.finetune_classifier import finetune_classifier
+from charrnn.cli.plot import plot_confusion
+from charrnn.errors import UsageError
 
 TINY = {
     "num_readers": 1,
@@ -217,6 +219,13 @@ def test_the_script_trains_reports_and_draws(script: Cli, labelled: Path, tmp_pa
     assert "120 texts are also in training" in result.err
     assert (model / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert cli("classify", model, "June").out.startswith("month\t")
+
+
+def test_a_report_without_a_confusion_matrix_is_not_drawn(tmp_path: Path) -> None:
+    """That of a run with several labels a text, which --resume may have gone on with."""
+    (tmp_path / "report.json").write_text('{"validation": {"per_label": []}}')
+    with pytest.raises(UsageError, match="no confusion matrix"):
+        plot_confusion(tmp_path / "report.json")
 
 
 def test_texts_come_from_standard_input_and_quiet_says_nothing(script: Cli, labelled: Path, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ WRONG_CALLS: list[tuple[str, int, str]] = [
     ("train text.txt -o new --vocab-size 3", 2, "too small"),
     ("train text.txt -o new --device abacus", 2, "abacus"),
     ("train text.txt -o new --encoding klingon", 2, "klingon"),
+    ("train text.txt -o new --seed 9223372036854775808", 2, "seed"),
     ("train text.txt -o new --set hiden_size=3", 2, "did you mean 'hidden_size'"),
     ("train text.txt -o new --set hidden_size", 2, "key=value"),
     ("train text.txt -o new --set hidden_size=wide", 2, "hidden_size"),

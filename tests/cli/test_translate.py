@@ -16,8 +16,9 @@ import click
 import pytest
 
 import charrnn
-from charrnn.cli import run
+from charrnn.cli import plot, run
 from charrnn.cli.train_seq2seq import train_summarizer, train_translator
+from charrnn.tasks.seq2seq.model import Alignment, Seq2Seq
 
 TINY = {"hidden_size": 32, "encoder_layers": 2, "decoder_layers": 1, "num_heads": 2, "dropout": 0.0}
 TINY |= {"batch_size": 32, "num_validations": 2}
@@ -131,6 +132,16 @@ def test_plot_draws_where_the_answer_looks(cli: Cli, translator: Path, tmp_path:
     assert result.code == 0, result.err
     assert result.out == cli("translate", translator, "ab").out
     assert (tmp_path / "new.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_drawn_is_what_was_printed(
+    cli: Cli, translator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Alignment] = []
+    monkeypatch.setattr(plot, "plot_alignment", lambda alignment, path: drawn.append(alignment))
+    monkeypatch.setattr(Seq2Seq, "translate", lambda *_: pytest.fail("it was searched for anew, with other options"))
+    result = cli("translate", translator, "ab", "--beam", "1", "--plot", tmp_path / "new.png")
+    assert "".join(drawn[0].target) == result.out
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from charrnn.errors import UsageError
 from charrnn.network.device import autocast, choose_device, choose_precision, compiled, cpu_rates, to_device
 
 
-@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "", "cpu-2"])
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "", "cpu-2", "meta"])
 def test_a_device_this_machine_lacks_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="no device"):
         choose_device(name)

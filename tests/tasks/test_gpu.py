@@ -37,6 +37,13 @@ def test_compile_on_a_cpu_is_refused_before_anything_is_written(train: Train, tm
 
 
 @pytest.mark.gpu
+def test_a_run_on_a_gpu_can_start_from_another_model(train: Train, tmp_path: Path) -> None:
+    train("base", steps=5)
+    model = train("tuned", steps=5, device="auto", init_from=tmp_path / "base")
+    assert model.network.head.weight.device.type == choose_device("auto").type
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("settings", [{}, {"cell": "lstm"}, {"compile": True}], ids=["mingru", "lstm", "compiled"])
 def test_a_run_on_a_gpu_goes_on_after_a_stop_and_its_model_works_anywhere(
     settings: dict[str, object], train: Train, tmp_path: Path, text: Path

@@ -255,6 +255,21 @@ def test_an_exploding_loss_ends_the_run_and_says_what_to_do(spoil: float, words:
     assert all(tensor.isfinite().all() for tensor in saved.values()), "the state saved last is a sound one"
 
 
+def test_losses_below_one_do_not_explode_beside_a_first_one_of_zero(make_run: MakeRun) -> None:
+    """As a risk's may, which lies between 0 and 1."""
+    run = make_run()
+    losses: list[Tensor] = []
+
+    def small(loss: Tensor) -> Tensor:
+        losses.append(loss)
+        return loss.sigmoid() * (len(losses) > 1)
+
+    run.trainer.plan()
+    run.objective.spoil = small
+    assert run.trainer.run().finished
+    assert run.report.losses[1] == 0 < run.report.losses[10]
+
+
 # Exact resume
 
 
@@ -287,19 +302,24 @@ def test_an_interrupted_and_resumed_run_is_the_undisturbed_one(
     assert ours == theirs
 
 
-def test_losses_that_were_not_read_yet_are_kept(make_run: MakeRun, undisturbed: Run) -> None:
-    """A run that is stopped between two readings of the loss."""
+def stopped_at_15(make_run: MakeRun, spoil: Callable[[Tensor], Tensor]) -> Run:
+    """A run that will be stopped between two readings of the loss, losses from step 14 on spoiled."""
     run = make_run()
     run.trainer.plan()
     steps: list[Tensor] = []
 
-    def stop(loss: Tensor) -> Tensor:
+    def spoiled(loss: Tensor) -> Tensor:
         steps.append(loss)
         if len(steps) == 15:
             os.kill(os.getpid(), SIGINT)
-        return loss
+        return spoil(loss) if len(steps) >= 14 else loss
 
-    run.objective.spoil = stop
+    run.objective.spoil = spoiled
+    return run
+
+
+def test_losses_that_were_not_read_yet_are_kept(make_run: MakeRun, undisturbed: Run) -> None:
+    run = stopped_at_15(make_run, lambda loss: loss)
     with pytest.raises(KeyboardInterrupt):
         run.trainer.run()
     assert run.trainer.progress.step == 15
@@ -311,17 +331,7 @@ def test_losses_that_were_not_read_yet_are_kept(make_run: MakeRun, undisturbed: 
 
 
 def test_a_state_that_is_no_number_is_not_saved(make_run: MakeRun) -> None:
-    run = make_run()
-    run.trainer.plan()
-    steps: list[Tensor] = []
-
-    def spoiled(loss: Tensor) -> Tensor:
-        steps.append(loss)
-        if len(steps) == 15:
-            os.kill(os.getpid(), SIGINT)
-        return loss * math.nan if len(steps) > 13 else loss
-
-    run.objective.spoil = spoiled
+    run = stopped_at_15(make_run, lambda loss: loss * math.nan)
     with pytest.raises(CharrnnError, match="is not a number at step 15"):
         run.trainer.run()
     assert all(tensor.isfinite().all() for tensor in load_tensors(run.state_file)[0].values())

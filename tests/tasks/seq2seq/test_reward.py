@@ -83,6 +83,20 @@ def test_draws_are_as_frequent_as_the_network_finds_them_likely(
     assert objective.model.training
 
 
+def test_leaving_out_sources_that_have_ended_changes_no_draw(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network that writes one thing for one source, and another for another."""
+    words = ["a", "bca", "cb", "abcab", "ccab", "bb"]
+    pairs = Encoded(model.sides.source.encode(words), model.sides.target.encode(list(map(str.upper, words))))
+    batch = Batch.of(pairs, range(len(words)), model.network.device)
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, 0.5))
+    drawn = []
+    for compaction in (1, 10**6):  # when all have ended, and whenever one has
+        monkeypatch.setattr(reward, "COMPACTION", compaction)
+        drawn.append(draw(model.network, batch, 2, model.sides.target.vocab.start_id))
+    assert torch.equal(*drawn)
+    assert len({model.sides.target.decode(lane.tolist()) for lane in drawn[0][..., 0].T}) > 3
+
+
 def test_the_gradient_is_that_of_the_expected_risk(objective: RewardObjective) -> None:
     _, probabilities, rewards = of_all(objective)
     risk = 1 - (probabilities * rewards).sum(1).mean()
