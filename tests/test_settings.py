@@ -156,9 +156,7 @@ def test_a_toml_file_gives_its_settings(tmp_path: Path) -> None:
     assert read_toml(path) == {"lr": 2, "vocab": "byte", "tie_weights": True}
 
 
-@settings(
-    derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(), st.text('a="1[]{}\n\r\t\\#\x00\u2028é.', min_size=1).map(str.encode)))
 @example(content=b"a = ")
 @example(content=b'a = "unclosed\n')

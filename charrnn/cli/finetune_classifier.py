@@ -82,8 +82,9 @@ def finetune_classifier(
         raise UsageError("TRAIN is missing: a file or folder of labelled texts")
 
     from charrnn import api
+    from charrnn.cli.lines import write
     from charrnn.cli.progress import Terminal
-    from charrnn.tasks.classifier.training import REPORT_JSON, REPORT_TEXT
+    from charrnn.tasks.classifier.training import REPORT_JSON, REPORT_TEXT, configs
     from charrnn.training.trainer import Report
 
     report = Report() if quiet else Terminal()
@@ -92,12 +93,13 @@ def finetune_classifier(
             api.resume_classifier(output, report=report)
         else:
             assert train is not None
+            configs(settings)  # refuses the names of the function's other arguments
             api.train_classifier(train, output, encoding=encoding, report=report, **files, **settings)
     except KeyboardInterrupt:
         if any((output / "training").rglob("state.safetensors")):
             click.echo(f"saved; go on with: finetune_classifier.py -o {output} --resume", err=True)
         raise
-    click.echo((output / REPORT_TEXT).read_text(encoding="utf-8"), nl=False)
+    write([(output / REPORT_TEXT).read_text(encoding="utf-8")])
     if plot:
         from charrnn.cli.plot import plot_confusion
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from charrnn.errors import CharrnnError
+
 READ_BYTES = 1 << 16  # of standard input at once: what a pipe holds
 
 
@@ -19,11 +21,11 @@ def lenient_decoder(encoding: str) -> codecs.IncrementalDecoder:
 
 
 def read_lines(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator[list[str]]:
-    """The lines of a stream, as many at once as have come."""
+    """The lines of a stream, as many at once as have come. Raises CharrnnError for what the decoder cannot replace."""
     parts: list[str] = []  # of a line whose end has not come yet
     first = True
     while data := stream.read1(READ_BYTES):  # type: ignore[attr-defined]
-        text = decoder.decode(data)
+        text = _decoded(decoder, data)
         if first:
             text, first = text.removeprefix("\ufeff"), False
         *lines, rest = text.split("\n")
@@ -32,9 +34,16 @@ def read_lines(stream: BinaryIO, decoder: codecs.IncrementalDecoder) -> Iterator
             parts = []
             yield lines
         parts.append(rest)
-    last = "".join([*parts, decoder.decode(b"", final=True)])
+    last = "".join([*parts, _decoded(decoder, b"")])
     if last:
         yield [last]
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, data: bytes) -> str:
+    try:
+        return decoder.decode(data, final=not data)
+    except UnicodeError as error:  # such as a missing byte order mark
+        raise CharrnnError(f"standard input: cannot be read: {error}") from None
 
 
 def write(lines: Iterable[str]) -> None:

@@ -87,8 +87,9 @@ def _train(
         raise UsageError("FILE is missing: a table of pairs, or two files of as many lines")
 
     from charrnn import api
+    from charrnn.cli.lines import write
     from charrnn.cli.progress import Terminal
-    from charrnn.tasks.seq2seq.training import REPORT_JSON, REPORT_TEXT
+    from charrnn.tasks.seq2seq.training import REPORT_JSON, REPORT_TEXT, configs
     from charrnn.training.trainer import Report
 
     report = Report() if quiet else Terminal()
@@ -96,6 +97,7 @@ def _train(
         if resume:
             model = api.resume_seq2seq(output, report=report)
         else:
+            configs(task, settings)  # refuses the names of the function's other arguments
             model = api.train_seq2seq(
                 files,
                 output,
@@ -111,7 +113,7 @@ def _train(
         if any((output / "training").rglob("state.safetensors")):
             click.echo(f"saved; go on with: -o {output} --resume", err=True)
         raise
-    click.echo((output / REPORT_TEXT).read_text(encoding="utf-8"), nl=False)
+    write([(output / REPORT_TEXT).read_text(encoding="utf-8")])
     if plot:
         from charrnn.cli.plot import plot_alignment
 

@@ -54,9 +54,12 @@ class Table:
 
 
 def cell_text(value: Any) -> str:
-    """A cell as text; nothing where there is none."""
+    """A cell as text; nothing where there is none. Raises UsageError for a list or an object."""
     if value is None:
         return ""
+    if isinstance(value, list | dict):
+        kind = "a list" if isinstance(value, list) else "an object"
+        raise UsageError(f"a cell holds {kind}, no text: {str(value)[:80]}")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -157,7 +160,7 @@ def _json_table(name: str, text: str) -> Table:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{name}: line {number} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise UsageError(f"{name}: line {number} is not a JSON object: write one object a line")

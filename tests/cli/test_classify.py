@@ -147,6 +147,12 @@ def test_a_line_of_any_length_is_gathered_from_its_pieces(monkeypatch: pytest.Mo
     assert [line for group in groups for line in group] == lines
 
 
+def test_what_no_replacement_mends_is_one_line(cli: Cli, classifier: Path) -> None:
+    result = cli("classify", classifier, "-", "--encoding", "utf-16", stdin="no byte order mark\n".encode("utf-16-le"))
+    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1), result.err
+    assert "BOM" in result.err
+
+
 @pytest.mark.slow
 def test_a_long_line_and_many_lines_take_bounded_memory(classifier: Path, tmp_path: Path) -> None:
     measure = (
@@ -244,6 +250,8 @@ def test_texts_come_from_standard_input_and_quiet_says_nothing(script: Cli, labe
         ("TRAIN -o new --minutes 1 --steps 2", "one budget"),
         ("TRAIN -o new --set chars=3", "unknown setting 'chars'"),
         ("TRAIN -o new --set size=large", "unknown setting 'size'"),
+        ("TRAIN -o new --set val=x.tsv", "unknown setting 'val'"),
+        ("TRAIN -o new --set output=other", "unknown setting 'output'"),
         ("TRAIN -o new --multi-label --plot", "--plot"),
         ("TRAIN -o new --set multi_label=true --plot", "--plot"),
         ("TRAIN -o new --label-separator ;", "multi_label"),

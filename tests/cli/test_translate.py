@@ -219,6 +219,8 @@ def test_pairs_come_from_standard_input_or_two_files(script: Cli, pairs: Path, t
         ("PAIRS -o new --target-column tgd", "did you mean 'tgt'"),
         ("PAIRS -o new --minutes 1 --steps 2", "one budget"),
         ("PAIRS -o new --set layers=3", "unknown setting 'layers'"),
+        ("PAIRS -o new --set task=summarize", "unknown setting 'task'"),
+        ("PAIRS -o new --set init_from=x", "unknown setting 'init_from'"),
         ("PAIRS -o new --cell transformer", "unknown cell"),
         ("PAIRS -o MODEL", "already holds"),
         ("-o new --resume", "no run to resume"),

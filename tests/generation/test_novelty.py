@@ -48,7 +48,7 @@ def share_by_search(samples: list[str], text: str, n: int) -> float | None:
     return sum(ngram not in text for ngram in ngrams) / len(ngrams) if ngrams else None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(comparisons(), st.lists(st.integers(0, 150), max_size=4))
 @example((["abab", "", "bab"], "cbabc"), [2, 2])
 def test_all_is_as_a_search_for_every_piece_finds_it(comparison: tuple[list[str], str], places: list[int]) -> None:
@@ -75,7 +75,6 @@ def test_all_is_as_a_search_for_every_piece_finds_it(comparison: tuple[list[str]
     assert result.longest_sample == next(k for k, sample in enumerate(samples) if result.longest in sample)
 
 
-@settings(deadline=None)
 @given(comparisons(), st.integers(0, 150))
 def test_lengths_can_be_asked_for_at_any_time(comparison: tuple[list[str], str], place: int) -> None:
     samples, text = comparison

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -48,14 +48,12 @@ def kept_only(probs: list[float], kept: Callable[[int], bool]) -> list[float]:
     return [p / sum(left) for p in left]
 
 
-@settings(deadline=None)
 @given(rows, st.floats(0.05, 5))
 def test_temperature_divides_the_logits(logits: list[float], temperature: float) -> None:
     expected = softmax([(logit - max(logits)) / temperature for logit in logits])
     assert probs_of(logits, temperature=temperature) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(rows)
 def test_temperature_zero_takes_the_first_of_the_likeliest(logits: list[float]) -> None:
     expected = [float(i == logits.index(max(logits))) for i in range(len(logits))]
@@ -73,14 +71,12 @@ def test_a_huge_temperature_makes_all_alike_but_what_is_impossible(temperature: 
     assert probs_of([1.0, 3.0, -math.inf], temperature=temperature) == pytest.approx([0.5, 0.5, 0], abs=1e-3)
 
 
-@settings(deadline=None)
 @given(rows, st.integers(1, 10))
 def test_top_k_keeps_the_k_likeliest_and_their_ties(logits: list[float], k: int) -> None:
     expected = kept_only(softmax(logits), lambda i: sum(other > logits[i] for other in logits) < k)
     assert probs_of(logits, top_k=k) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(rows, st.floats(0, 1))
 def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits: list[float], p: float) -> None:
     before, after = softmax(logits), probs_of(logits, top_p=p)
@@ -92,14 +88,12 @@ def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits: list[float], p: f
     assert after == pytest.approx([q / sum(kept) if r > 0 else 0 for q, r in zip(before, after, strict=True)], abs=1e-5)
 
 
-@settings(deadline=None)
 @given(rows)
 def test_top_p_of_zero_keeps_one_and_of_one_keeps_all(logits: list[float]) -> None:
     assert sorted(probs_of(logits, top_p=0.0)) == [0.0] * (len(logits) - 1) + [1.0]
     assert probs_of(logits, top_p=1.0) == probs_of(logits)
 
 
-@settings(deadline=None)
 @given(rows, st.floats(0, 1))
 def test_min_p_keeps_what_is_near_enough_to_the_likeliest(logits: list[float], share: float) -> None:
     ratios = [math.exp(logit - max(logits)) for logit in logits]
@@ -109,7 +103,6 @@ def test_min_p_keeps_what_is_near_enough_to_the_likeliest(logits: list[float], s
     assert probs_of(logits, min_p=share) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(rows, st.data())
 def test_the_repetition_penalty_makes_recent_entries_less_likely(logits: list[float], data: st.DataObject) -> None:
     recent = data.draw(st.lists(st.integers(0, len(logits) - 1), max_size=6))
@@ -169,7 +162,6 @@ def test_where_one_entry_is_left_it_is_certain(settings: dict[str, Any]) -> None
     assert probs_of(logits, [2], **settings) == [0, 0, 1, 0]
 
 
-@settings(deadline=None)
 @given(rows, st.floats(0, 1, exclude_max=True))
 def test_a_draw_is_where_the_running_sum_passes_the_random_number(logits: list[float], uniform: float) -> None:
     probs = np.array(softmax(logits), np.float32)

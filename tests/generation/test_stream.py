@@ -32,7 +32,7 @@ def expected(text: str, max_chars: int, stop: list[str]) -> tuple[str, str]:
     return text[:max_chars], "length"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(texts, parts, st.lists(st.text("abé", max_size=4), max_size=2), st.integers(0, 16), cuts)
 def test_any_split_gives_the_text_up_to_a_stop_string_or_its_length(
     text: str, parts: list[tuple[int, int]], others: list[str], max_chars: int, cuts: list[int]
@@ -41,7 +41,6 @@ def test_any_split_gives_the_text_up_to_a_stop_string_or_its_length(
     assert shown(split(text.encode(), cuts), max_chars, stop) == expected(text, max_chars, stop)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=20), cuts)
 def test_bytes_that_are_no_text_become_replacement_characters_however_they_are_split(
     data: bytes, cuts: list[int]
@@ -49,7 +48,6 @@ def test_bytes_that_are_no_text_become_replacement_characters_however_they_are_s
     assert shown(split(data, cuts), 100, []) == (data.decode("utf-8", errors="replace"), "length")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_a_character_is_shown_whole_and_at_once(text: str) -> None:
     text = text.encode("utf-8", errors="replace").decode()

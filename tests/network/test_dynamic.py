@@ -95,7 +95,7 @@ def test_the_first_segment_is_scored_by_the_loaded_weights(mingru: Network, ids:
     assert_close(adapted[: CONFIG.segment_len], plain[: CONFIG.segment_len], rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 60), max_size=6))
 def test_chunks_do_not_change_the_score(cuts: list[int], mingru: Network, ids: Tensor) -> None:
     chunks = torch.tensor_split(ids, sorted(cuts))  # some of them empty

@@ -34,7 +34,7 @@ def test_each_target_is_scored_after_all_before_it(network: Network, ids: Tensor
     assert_close(scored, one_step_at_a_time(network, ids, FIRST), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 60), max_size=6), window=st.sampled_from([1, 7, 2048]))
 def test_chunks_do_not_change_the_score(
     cuts: list[int], window: int, network: Network, ids: Tensor, monkeypatch: pytest.MonkeyPatch

@@ -65,7 +65,7 @@ def test_a_score_is_the_sum_over_all_entries(text: str, model: LanguageModel) ->
     assert score.tokens == len(model.vocab.encode(text))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, len(TRAINED_ON)), max_size=5))
 def test_chunks_do_not_matter(cuts: list[int], model: LanguageModel) -> None:
     edges = [0, *sorted(cuts), len(TRAINED_ON)]

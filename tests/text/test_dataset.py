@@ -17,7 +17,6 @@ from charrnn.text.vocab import KINDS, Ids, Kind, Vocab
 # The examples of one test write the same file, one after the other.
 laws = settings(
     derandomize=True,
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

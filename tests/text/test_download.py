@@ -127,7 +127,7 @@ def test_last_modified_does_where_there_is_no_strong_etag(site: Site, tmp_path: 
     assert site.asked == [None, "bytes=1000-"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(0, len(BODY)), max_size=12),
     ranges=st.booleans(),

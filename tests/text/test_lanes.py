@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from charrnn.text.lanes import Lanes
 
-laws = settings(derandomize=True, deadline=None, max_examples=100)
+laws = settings(derandomize=True, max_examples=100)
 text_lengths, batch_sizes = st.integers(1, 60), st.integers(1, 9)
 window_lengths = st.lists(st.integers(1, 25), min_size=1, max_size=6)
 

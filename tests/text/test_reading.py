@@ -27,7 +27,6 @@ else:
 # The examples of one test write the same few files, one after the other.
 laws = settings(
     derandomize=True,
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

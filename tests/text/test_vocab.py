@@ -16,7 +16,7 @@ from charrnn.errors import CharrnnError, UsageError
 from charrnn.text import vocab as module
 from charrnn.text.vocab import KINDS, Kind, Vocab, build_vocab
 
-laws = settings(derandomize=True, deadline=None, max_examples=60)
+laws = settings(derandomize=True, max_examples=60)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 SAMPLES = [

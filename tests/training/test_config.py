@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import UsageError
@@ -15,7 +15,6 @@ steps = st.integers(1, 3000)
 warmups = st.integers(0, 500)
 
 
-@settings(deadline=None)
 @given(steps, warmups)
 def test_the_learning_rate_rises_once_to_its_peak_and_falls_to_near_zero(total: int, warmup: int) -> None:
     factors = [lr_factor(step, total, warmup) for step in range(total)]
@@ -27,14 +26,12 @@ def test_the_learning_rate_rises_once_to_its_peak_and_falls_to_near_zero(total: 
     assert factors[-1] <= 2 / total
 
 
-@settings(deadline=None)
 @given(steps, warmups)
 def test_warm_up_takes_its_steps_but_no_more_than_a_tenth(total: int, warmup: int) -> None:
     rising = [lr_factor(step, total, warmup) for step in range(total)].index(1) + 1
     assert rising == max(min(warmup, total // 10), 1)
 
 
-@settings(deadline=None)
 @given(st.integers(20, 3000), warmups)
 def test_warm_up_and_decay_are_linear(total: int, warmup: int) -> None:
     factors = [lr_factor(step, total, warmup) for step in range(total)]

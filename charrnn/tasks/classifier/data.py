@@ -114,10 +114,13 @@ def prepare(
     _note_look_alikes(labels, note)
     _note_conflicts(train, note)
     val_was_given = val is not None
+    single = [label for label in labels if counts[label] == 1]
+    if single:
+        note(
+            f"warning: only one text has label {_some(single)}: "
+            + ("little to learn from" if val_was_given else "it stays in training and is not validated")
+        )
     if val is None:
-        single = [label for label in labels if counts[label] == 1]
-        if single:
-            note(f"warning: only one text has label {_some(single)}: it stays in training and is not validated")
         fraction = config.val_fraction or min(VAL_FRACTION, VAL_TEXTS / len(train))
         train, val = stratified_split(train, counts, fraction, seed)
         if not val:
@@ -130,6 +133,8 @@ def prepare(
             raise UsageError("no validation text has a label of training")
     if test is not None:
         test = _without_gaps(test, config, "test", note)
+        if not test:
+            raise UsageError("there is no labelled test text")
         _note_straddling([*train, *val], test, "test", note)
         unknown = Counter(label for example in test for label in example.labels if label not in counts)
         if unknown:
@@ -226,7 +231,7 @@ def _clean(label: str) -> str:
 
 
 def _asked(config: DataConfig) -> set[str]:
-    return {name.lower() for name in (config.text_column, config.label_column) if name}
+    return {name.lower() for name in (config.text_column, config.label_column) if name and not name.isdecimal()}
 
 
 def _choose_columns(table: Table, config: DataConfig) -> tuple[str, str]:
@@ -237,7 +242,7 @@ def _choose_columns(table: Table, config: DataConfig) -> tuple[str, str]:
     label = label or table.recognised(LABEL_NAMES, text)
     if len(table.columns) == 2 and text is None and label is None:
         # A label comes again and again.
-        label = min(table.columns, key=lambda column: len({cell_text(row.get(column)) for row in table.rows}))
+        label = min(table.columns, key=lambda column: len({str(row.get(column)) for row in table.rows}))
     if len(table.columns) == 2:
         text = text or next(column for column in table.columns if column != label)
         label = label or next(column for column in table.columns if column != text)

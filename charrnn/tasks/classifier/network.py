@@ -26,6 +26,9 @@ Views = Literal["both", "char", "subword"]
 ViewName = Literal["char", "subword"]
 NUM_READERS = 3
 SINGLE_WORDS = 2  # words a text on average, below which texts are taken for words or names
+# What dropout suits up to so many training texts; that of more is less in proportion, as each is seen less often.
+DROPOUT_TEXTS = 16_000
+DROPOUTS = {"dropout": 0.2, "pooled_dropout": 0.4, "token_dropout": 0.1}
 WINDOW = 4096  # ids of one text read at once; a longer one is read in pieces
 
 Inputs = Sequence[tuple[Tensor, Tensor]]  # of each view: ids (T, B) padded at the end, and lengths (B,)
@@ -45,9 +48,9 @@ class ClassifierConfig:
     char_ngrams: int = 0  # those of the language model that the forward encoder starts from
     subword_ngrams: int = 0
     subword_vocab_size: int = 4000  # most entries
-    dropout: float = 0.2  # of the layers
-    pooled_dropout: float = 0.4
-    token_dropout: float = 0.1  # share of characters and subwords hidden while training
+    dropout: float | None = None  # of the layers
+    pooled_dropout: float | None = None
+    token_dropout: float | None = None  # share of characters and subwords hidden while training
 
     def __post_init__(self) -> None:
         for name, value, choices in (("views", self.views, get_args(Views)), ("cell", self.cell, CELLS)):
@@ -57,12 +60,13 @@ class ClassifierConfig:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
-        for name in ("dropout", "pooled_dropout", "token_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        for name in DROPOUTS:
+            rate = getattr(self, name)
+            if rate is not None and not 0 <= rate < 1:
+                raise UsageError(f"{name} must lie in [0, 1), not {rate}")
 
     def suited(self, texts: Sequence[str]) -> ClassifierConfig:
-        """The same with all choices made.
+        """The same with all choices made, for training on these texts.
 
         Of single words there is nothing but characters to read, and one reader that sees them three times as often is
         better than three.
@@ -70,12 +74,17 @@ class ClassifierConfig:
         words = sum(len(text.split()) for text in texts) / max(len(texts), 1)
         views = self.views or ("char" if words < SINGLE_WORDS else "both")
         readers, width, layers = (1, 128, 2) if views == "char" else (NUM_READERS, 64, 1)
+        less = min(DROPOUT_TEXTS / max(len(texts), 1), 1.0)
+        dropouts = {name: less * rate for name, rate in DROPOUTS.items()}
         return replace(
             self,
             views=views,
             num_readers=self.num_readers or readers,
             char_width=self.char_width or width,
             char_layers=self.char_layers or layers,
+            dropout=dropouts["dropout"] if self.dropout is None else self.dropout,
+            pooled_dropout=dropouts["pooled_dropout"] if self.pooled_dropout is None else self.pooled_dropout,
+            token_dropout=dropouts["token_dropout"] if self.token_dropout is None else self.token_dropout,
         )
 
     @property
@@ -182,10 +191,10 @@ class Reader(nn.Module):
         super().__init__()
         encoders = {name: config.encoder(name) for name in config.view_names}
         self.views = nn.ModuleDict(
-            {name: View(encoder, *sizes[name], config.token_dropout) for name, encoder in encoders.items()}
+            {name: View(encoder, *sizes[name], config.token_dropout or 0.0) for name, encoder in encoders.items()}
         )
         self.poolings = nn.ModuleDict({name: Pooling(2 * encoder.width) for name, encoder in encoders.items()})
-        self.dropout = nn.Dropout(config.pooled_dropout)
+        self.dropout = nn.Dropout(config.pooled_dropout or 0.0)
         self.head = nn.Linear(4 * sum(encoder.width for encoder in encoders.values()), num_classes)
         nn.init.zeros_(self.head.bias)
 

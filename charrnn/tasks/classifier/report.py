@@ -31,10 +31,11 @@ def evaluate(labels: Sequence[str], examples: Sequence[Example], found: Tensor, 
     """Figures of probabilities `found` (N, C) next to the labels that the examples have.
 
     accuracy: share of texts whose label, or whose very set of labels, was found. macro_f1: mean F1 over the labels
-    that occur here or in training. A label that training never saw can only be missed.
+    that texts here have or are said to have. A label that training never saw can only be missed.
     """
+    known = set(labels)
     given, answers = _indicators(labels, examples), _answers(found, multi_label)
-    strange = np.array([any(label not in labels for label in example.labels) for example in examples], dtype=bool)
+    strange = np.array([not known.issuperset(example.labels) for example in examples], dtype=bool)
     right = (given == answers).all(1) & ~strange
     hits, said, there = (given & answers).sum(0), answers.sum(0), given.sum(0)
     table = [
@@ -43,21 +44,21 @@ def evaluate(labels: Sequence[str], examples: Sequence[Example], found: Tensor, 
             labels, _ratio(hits, said), _ratio(hits, there), _ratio(2 * hits, said + there), there, strict=True
         )
     ]
-    unseen = sorted({label for example in examples for label in example.labels} - set(labels))
-    scores = [row["f1"] for row in table] + [0.0] * len(unseen)
+    unseen = Counter(label for example in examples for label in example.labels if label not in known)
+    scores = [row["f1"] for row, number in zip(table, said + there, strict=True) if number] + [0.0] * len(unseen)
     report: dict[str, Any] = {
         "texts": len(examples),
         "accuracy": float(right.mean()),
-        "macro_f1": float(np.mean(scores)),
+        "macro_f1": float(np.mean(scores or [0.0])),
     }
     if multi_label:
-        report["micro_f1"] = float(_ratio(2 * hits.sum(), said.sum() + there.sum()))
+        report["micro_f1"] = float(_ratio(2 * hits.sum(), said.sum() + there.sum() + unseen.total()))
         confidence, correct = found.flatten(), torch.from_numpy(given.astype(float)).flatten()
     else:
         confidence, correct = found.max(1).values, torch.from_numpy(right)
     report["expected_calibration_error"] = expected_calibration_error(confidence, correct)
     report["per_label"] = table
-    report["unseen_labels"] = unseen
+    report["unseen_labels"] = dict(sorted(unseen.items()))  # and how many texts have them
     if not multi_label:
         said = (labels[i] for i in found.argmax(1).tolist())
         pairs = Counter((example.labels[0], label) for example, label in zip(examples, said, strict=True))
@@ -93,6 +94,8 @@ def _render_part(part: str, figures: Mapping[str, Any]) -> list[str]:
             f"{100 * row[name]:{size}.1f}" for name, size in (("precision", 11), ("recall", 8), ("f1", 8))
         )
         lines.append(f"{row['label']:{width}}{numbers}{row['texts']:8,}")
+    for label, number in figures["unseen_labels"].items():
+        lines.append(f"{label}: not in training, so all {number:,} are mistakes")
     lines.append("")
     if "confusion" in figures:
         lines += _render_confusion([row["label"] for row in table], figures["confusion"])

@@ -101,6 +101,8 @@ def prepare(
             raise UsageError("there is no validation pair: every pair needs a source and a target")
     if test is not None:
         test = _without_gaps(test, "test", note)
+        if not test:
+            raise UsageError("there is no test pair: every pair needs a source and a target")
         _note_straddling([*train, *val], test, "test", note)
     return Splits(train, val, test or [], val_was_given)
 
@@ -152,13 +154,15 @@ def _read_aligned(paths: Sequence[str], config: DataConfig, encoding: str) -> li
 
 
 def _read_table(source: Source, config: DataConfig, encoding: str, note: Note) -> Iterator[Pair]:
-    asked = {name.lower() for name in (config.source_column, config.target_column) if name}
+    asked = {name.lower() for name in (config.source_column, config.target_column) if name and not name.isdecimal()}
     names = {name for pair in NAMES for name in pair} | asked
     table = _unnested(parse_table(source.name, "".join(read_chunks(source, encoding)), names))
     source_column, target_column = _choose_columns(table, config)
     note(f"{table.name}: source is column {source_column!r}, target is column {target_column!r}")
     for row in table.rows:
-        yield Pair(fold(cell_text(row.get(source_column))), fold(cell_text(row.get(target_column))))
+        targets = row.get(target_column)
+        for target in (targets or [""]) if isinstance(targets, list) else [targets]:  # all of a list are valid
+            yield Pair(fold(cell_text(row.get(source_column))), fold(cell_text(target)))
 
 
 def _unnested(table: Table) -> Table:

@@ -6,8 +6,25 @@ BLEU and chrF are those of `sacrebleu`, ROUGE that of `rouge-score`: neither is 
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Hashable, Sequence
 from typing import Any
+
+KANA = r"\u3040-\u30ff"
+UNSPACED = rf"{KANA}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # and Chinese characters
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
+OTHER_LETTERS = 0.1  # share of letters other than a to z, from which on ROUGE counts words of any script
+
+
+def words(text: str) -> list[str]:
+    """Its words and signs; of Chinese and Japanese, which set no spaces between words, its characters."""
+    return WORD.findall(text)
+
+
+def num_words(text: str) -> float:
+    """About how many words it has: what stands between spaces, and half as many as Chinese and Japanese characters."""
+    unspaced = re.compile(rf"[{UNSPACED}]")
+    return len(unspaced.sub(" ", text).split()) + len(unspaced.findall(text)) / 2
 
 
 def edits(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
@@ -43,29 +60,48 @@ def match_figures(references: Sequence[Sequence[str]], said: Sequence[str], symb
 
 
 def bleu_figures(references: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
-    """BLEU and chrF (0 to 100) with their signatures; nothing where `sacrebleu` is not installed."""
+    """BLEU and chrF (0 to 100) with their signatures; nothing where `sacrebleu` is not installed.
+
+    Chinese is compared by its characters, and so is all text with kana.
+    """
     if importlib.util.find_spec("sacrebleu") is None:
         return {}
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
+    whole = "".join(references)
+    tokenize = None  # what sacrebleu has for most languages
+    if 2 * len(re.findall(f"[{UNSPACED}]", whole)) > len(whole):
+        tokenize = "char" if re.search(f"[{KANA}]", whole) else "zh"
     figures: dict[str, Any] = {}
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+    for name, metric in (("bleu", BLEU(tokenize=tokenize)), ("chrf", CHRF())):
         figures[name] = metric.corpus_score(list(said), [list(references)]).score
         figures[f"{name}_signature"] = str(metric.get_signature())
     return figures
 
 
 def rouge_figures(references: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
-    """ROUGE-1, -2 and -L (mean F, 0 to 100); nothing where `rouge-score` is not installed."""
+    """ROUGE-1, -2 and -L (mean F, 0 to 100); nothing where `rouge-score` is not installed.
+
+    That package knows the letters a to z only: where there are many others, words are those of `words`.
+    """
     if importlib.util.find_spec("rouge_score") is None:
         return {}
     from rouge_score.rouge_scorer import RougeScorer
 
     names = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
-    scorer = RougeScorer(list(names))
+    letters = [letter for text in references for letter in text.lower() if letter.isalpha()]
+    of_any_script = sum(letter > "z" for letter in letters) > OTHER_LETTERS * len(letters)
+    scorer = RougeScorer(list(names), tokenizer=_Words() if of_any_script else None)
     scores = [scorer.score(reference, text) for reference, text in zip(references, said, strict=True)]
     return {ours: 100 * sum(score[theirs].fmeasure for score in scores) / len(scores) for theirs, ours in names.items()}
+
+
+class _Words:
+    """Words of any script, as `RougeScorer` asks for them."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return [word for word in words(text.lower()) if word.isalnum()]
 
 
 def _rate(said: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.tasks.seq2seq.data import Pair, answers
-from charrnn.tasks.seq2seq.metrics import bleu_figures, error_rate, match_figures, rouge_figures
+from charrnn.tasks.seq2seq.metrics import bleu_figures, error_rate, match_figures, num_words, rouge_figures
 from charrnn.tasks.seq2seq.model import Task, Translation
 
 SHOWN_SAMPLES = 20  # unpicked: the first
@@ -39,7 +39,7 @@ def evaluate(pairs: Sequence[Pair], found: Mapping[str, Translation], task: Task
     """
     valid = answers(pairs)
     said = [found[source].text for source in valid]
-    words = sum(len(pair.target.split()) for pair in pairs)
+    words = sum(num_words(pair.target) for pair in pairs)
     sentences = not symbols and words >= SENTENCE_WORDS * len(pairs)
     report: dict[str, Any] = {"pairs": len(pairs), "sources": len(valid), "sentences": sentences}
     report |= match_figures(list(valid.values()), said, symbols)
@@ -48,7 +48,7 @@ def evaluate(pairs: Sequence[Pair], found: Mapping[str, Translation], task: Task
         report |= bleu_figures(targets, texts) if task == "translate" else rouge_figures(targets, texts)
     examples = [
         {
-            "source": source[:SHOWN_CHARS],
+            "source": source,
             "target": targets[0],
             "said": found[source].text,
             "score": found[source].candidates[0].score,
@@ -91,7 +91,7 @@ def _render_part(part: str, figures: Mapping[str, Any], task: str) -> list[str]:
     for title, name in (("the first", "samples"), ("the best", "best"), ("the worst", "worst")):
         lines += ["", f"{title}:"]
         for example in figures[name]:
-            lines.append(f"  {example['source']}")
+            lines.append(f"  {example['source'][:SHOWN_CHARS]}")
             lines.append(f"    → {example['said']}")
             if example["said"] != example["target"]:
                 lines.append(f"    = {example['target']}")

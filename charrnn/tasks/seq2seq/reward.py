@@ -10,7 +10,6 @@ Shapes: S source time, T target time, B sources, K draws of each, N lanes, those
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from charrnn.network.device import autocast
 from charrnn.network.model import select
 from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Batch
+from charrnn.tasks.seq2seq.metrics import words
 from charrnn.tasks.seq2seq.model import Seq2Seq
 from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
 from charrnn.tasks.seq2seq.objective import Seq2SeqObjective
@@ -33,8 +33,6 @@ from charrnn.training.trainer import Units
 DRAWS = 4  # of each source
 LIKELIHOOD = 0.3  # weight of the targets' mean nats beside the risk, so that it stays a language
 MOST_WORDS = 4  # of an n-gram that is compared
-UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 EXTRA = 5  # entries that a draw may have beyond the longest target of its batch
 
 
@@ -142,11 +140,6 @@ def overlap(target: Sequence[Hashable], said: Sequence[Hashable]) -> float:
         common += (grams[0] & grams[1]).total()
         wanted, written = wanted + grams[0].total(), written + grams[1].total()
     return common / max(wanted, written, 1)
-
-
-def words(text: str) -> list[str]:
-    """Its words and signs; of Chinese and Japanese, which set no spaces between words, its characters."""
-    return WORD.findall(text)
 
 
 def lengthened(lanes: Tensor, steps: int) -> Tensor:

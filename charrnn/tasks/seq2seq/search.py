@@ -6,6 +6,7 @@ Shapes: S source time, B sources, K hypotheses of each (the beam), N = B·K lane
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from charrnn.network.model import select
 from charrnn.tasks.seq2seq.ensemble import Ensemble
 
 DEFAULT_RATIO = 2.0  # longest target for each entry of the source, where nothing is known of the pairs
+MOST_PENALTY = 10
 COMPACTION = 4  # the sources still searched move together when one in so many is done
 
 
@@ -38,10 +40,12 @@ class SearchConfig:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")
-        for name in ("length_penalty", "joint_weight", "max_ratio"):
+        for name in ("joint_weight", "max_ratio"):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
+            if value is not None and not 0 <= value < math.inf:
                 raise UsageError(f"{name} must not be negative, not {value}")
+        if self.length_penalty is not None and not 0 <= self.length_penalty <= MOST_PENALTY:
+            raise UsageError(f"length_penalty must lie between 0 and {MOST_PENALTY}, not {self.length_penalty}")
 
     @property
     def width(self) -> int:
@@ -129,7 +133,8 @@ def search(
         followed = followed - ended.sum(1)
         log_p = log_p.masked_fill(ended, -torch.inf)
         needed = log_p.new_tensor([_needed(found[owner], num_best) for owner in owners])
-        done = _best_possible(log_p.amax(1), length, limits, config.length_power) <= needed
+        # Where nothing is left, that may be no number: not above what is needed.
+        done = ~(_best_possible(log_p.amax(1), length, limits, config.length_power) > needed)
         if done.all():
             break
         log_p = log_p.masked_fill(done[:, None], -torch.inf)

@@ -91,6 +91,11 @@ def test_columns_are_chosen_by_name_or_number(tmp_path: Path) -> None:
     assert [example.text for example in read(path, label_column="1", text_column="2")] == ["x:1", "y:1"]
 
 
+def test_a_column_asked_for_by_number_is_no_heading(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.tsv", "1\tgood\n0\tbad\n1\tfine\n")
+    assert [example.text for example in read(path, label_column="1", text_column="2")] == ["good", "bad", "fine"]
+
+
 def test_labels_of_json_are_numbers_words_and_lists(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": 1}, {"text": "b", "label": True}, {"text": "c"}, {"text": "d", "label": "x\ny"}]
     path = put(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
@@ -127,6 +132,7 @@ def test_several_labels_are_read_when_they_are_meant(
         ("a.csv", "text,label\na,b\n", {"text_column": "label", "label_column": "label"}, "both"),
         ("a.jsonl", '{"text": "a"}\n', {}, "one column only"),
         ("a.csv", "", {}, "is empty"),
+        ("a.jsonl", '{"text": ["a", "b"], "label": "x"}\n', {}, "a cell holds a list"),
         ("missing.csv", None, {}, "no such file"),
     ],
 )
@@ -208,7 +214,8 @@ def several(number: int, *labels: str) -> list[Example]:
         ({"train": [Example(" text 3  of a", ("a",))]}, "1 text repeats another"),
         ({"test": several(3, "a")}, "3 texts are also in training, of 3 in the test part"),
         ({"test": [Example("x", ("new",))]}, "1 text has a label in the test part that training never saw .'new'."),
-        ({"test": [Example("", ("a",))]}, "1 text is empty in the test part"),
+        ({"test": [Example("", ("a",)), Example("x", ("a",))]}, "1 text is empty in the test part"),
+        ({"train": [Example("once", ("rare",))], "val": [Example("x", ("a",))]}, "only one text has label 'rare'"),
         ({"val": several(3, "a")}, "3 texts are also in training, of 3 in the validation part"),
         ({"val": [Example("x", ("new",)), Example("y", ("a",))]}, "validation part that training never saw"),
         ({"train": several(1, *map(str, range(90)))}, "is that the right column"),
@@ -238,6 +245,12 @@ def test_clean_texts_are_taken_as_they_are_without_a_word() -> None:
 def test_no_classifier_can_be_made_of_it(train: list[Example], val: list[Example] | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         check(train, val)
+
+
+def test_a_test_part_without_texts_is_refused() -> None:
+    for test in ([], [Example("", ("a",))]):
+        with pytest.raises(UsageError, match="no labelled test text"):
+            check(several(20, "a", "b"), test=test)
 
 
 # Splitting

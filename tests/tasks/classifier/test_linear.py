@@ -46,7 +46,7 @@ def said(model: LinearModel, texts: list[str]) -> Tensor:
     return model.scores(*as_meant(texts, model.spelling))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.text("ab. \n日", max_size=12), min_size=1, max_size=5))
 def test_features_have_their_weights(texts: list[str]) -> None:
     assume(any(map(TOKEN.findall, texts)))

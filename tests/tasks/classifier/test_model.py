@@ -40,7 +40,7 @@ def test_probabilities_add_up_and_are_ranked(classifier: Classifier) -> None:
     assert classifier.classify([]) == []
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6))
 def test_a_text_gets_the_same_answer_in_every_company(classifier: Classifier, texts: list[str]) -> None:
     together = classifier.probabilities(texts)

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from charrnn.network.config import CELLS
 from charrnn.network.model import State, reverse
 from charrnn.network.ngrams import NGramsBefore
-from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Inputs, Reader, View
+from charrnn.tasks.classifier.network import DROPOUTS, ClassifierConfig, ClassifierNetwork, Inputs, Reader, View
 
 SIZES = {"char": (40, 30), "subword": (60, 60)}
 LENGTHS = [13, 7, 1, 10]
@@ -31,6 +31,7 @@ def network(request: pytest.FixtureRequest) -> ClassifierNetwork:
         subword_width=8,
         subword_layers=1,
         char_ngrams=len(codes),
+        **DROPOUTS,
     )
     network = ClassifierNetwork(config, SIZES, 3)
     for module in network.modules():
@@ -139,5 +140,13 @@ def test_what_suits_the_texts_leaves_alone_what_was_chosen() -> None:
     assert several.num_readers is not None
     assert single.num_readers < several.num_readers
     for texts in (names, sentences):
-        chosen = ClassifierConfig("subword", num_readers=2, char_width=48, char_layers=3)
+        rates = {"dropout": 0.0, "pooled_dropout": 0.1, "token_dropout": 0.0}
+        chosen = ClassifierConfig("subword", num_readers=2, char_width=48, char_layers=3, **rates)
         assert chosen.suited(texts) == chosen
+
+
+def test_the_more_texts_the_less_dropout() -> None:
+    few, some, many = (ClassifierConfig().suited(["Ivanov"] * number) for number in (10, 1000, 64_000))
+    assert few == some
+    for name in DROPOUTS:
+        assert getattr(many, name) == pytest.approx(getattr(few, name) / 4)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.report import evaluate, render
@@ -20,7 +21,7 @@ def test_figures_of_one_label_a_text() -> None:
     assert report["macro_f1"] == pytest.approx(sum(f1.values()) / 4)
     assert {row["label"]: row["f1"] for row in report["per_label"]} == pytest.approx({n: f1[n] for n in LABELS})
     assert report["confusion"] == [["a", "a", 2], ["a", "b", 1], ["b", "b", 2], ["c", "a", 1], ["new", "a", 1]]
-    assert report["unseen_labels"] == ["new"]
+    assert report["unseen_labels"] == {"new": 1}
     assert report["expected_calibration_error"] == pytest.approx(0.8 - 4 / 7)
     assert {mistake["text"] for mistake in report["mistakes"]} == {"text 2", "text 5", "text 6"}
 
@@ -34,6 +35,25 @@ def test_figures_of_several_labels_a_text() -> None:
     assert report["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     (mistake,) = report["mistakes"]
     assert (mistake["said"], mistake["given"]) == (["a"], ["c"])
+
+
+def test_labels_that_training_never_saw_are_missed() -> None:
+    examples = [Example("x", ("a", "new")), Example("y", ("newer",))]
+    report = evaluate(LABELS, examples, torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.1]]), multi_label=True)
+    assert report["accuracy"] == 0
+    assert report["micro_f1"] == pytest.approx(2 * 1 / (1 + 3))
+    assert report["macro_f1"] == pytest.approx((1 + 0 + 0) / 3)
+    assert "newer: not in training, so all 1 are mistakes" in whole(report)
+
+
+@pytest.mark.parametrize("number", [1, 5, 40])
+def test_macro_f1_is_that_of_the_standard_library_of_the_field(number: int) -> None:
+    draw = torch.Generator().manual_seed(number)
+    found = torch.rand(number, len(LABELS), generator=draw).softmax(1)
+    given = [LABELS[i] for i in torch.randint(2, (number,), generator=draw)]  # "c" is never right
+    said = [LABELS[i] for i in found.argmax(1)]
+    report = evaluate(LABELS, [Example("x", (label,)) for label in given], found, multi_label=False)
+    assert report["macro_f1"] == pytest.approx(f1_score(given, said, average="macro", zero_division=0))
 
 
 def whole(part: dict[str, object]) -> str:

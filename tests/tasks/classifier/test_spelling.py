@@ -37,7 +37,7 @@ def apart(one: str, other: str) -> int:
 words = st.text("abc", min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(words, min_size=1, max_size=12), words, st.integers(0, 2))
 def test_the_nearest_word_is_the_one_that_costs_least(known: list[str], query: str, most: int) -> None:
     spelling = Spelling.learn([" ".join(known)])
@@ -96,7 +96,7 @@ def readings(text: list[str], costs: dict[str, float], unknown: float) -> list[t
     ]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(words, min_size=1, max_size=30), st.lists(words, min_size=1, max_size=4))
 def test_a_text_is_read_in_the_way_that_costs_least(known: list[str], text: list[str]) -> None:
     costs = {word: -math.log(known.count(word) / len(known)) for word in known}
@@ -155,7 +155,7 @@ def test_beside_a_missing_space_either_word_may_have_a_mistake() -> None:
     assert corrected("whtadoes thebureua", spelling) == " what does the bureau "
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.text("whatdoes ?8,\n日", max_size=20), max_size=6))
 def test_each_text_is_read_alone(texts: list[str]) -> None:
     points, starts = SPELLING.correct(*code_points(texts))

@@ -322,3 +322,14 @@ def test_validation_texts_of_their_own_are_used(
     train(val=val, steps=4)
     assert figures_of(tmp_path / "model")["validation"]["texts"] == 30
     assert json.loads((tmp_path / "model" / "config.json").read_text())["training"]["split"] == "given"
+
+
+@pytest.mark.slow
+def test_a_thousand_labels_are_learned_and_said(train: Train, tmp_path: Path) -> None:
+    labels = [f"intent{i}" for i in range(1000)]
+    rows = [f"{label}\tplease do {label} number {copy}" for label in labels for copy in range(4)]
+    (tmp_path / "many.tsv").write_text("\n".join(["label\ttext", *rows]))
+    model = train("many", tmp_path / "many.tsv", steps=4)
+    assert model.labels == tuple(sorted(labels))
+    found = model.classify([f"do {label}" for label in labels])
+    assert sum(each.label == label for each, label in zip(found, labels, strict=True)) > 900

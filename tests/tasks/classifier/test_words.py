@@ -42,7 +42,7 @@ def vector_of(vectors: WordVectors, word: str) -> torch.Tensor:
     return vectors.vectors[int(place)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.text("ab.B \n日é", max_size=12), max_size=5))
 def test_hashes_tell_words_apart_and_nothing_else(texts: list[str]) -> None:
     offsets, hashes = kernels.word_hashes(*code_points(texts))

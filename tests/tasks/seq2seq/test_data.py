@@ -83,6 +83,17 @@ def test_columns_are_chosen_by_name_or_number_and_recognised_in_pairs(tmp_path: 
     assert read(path, source_column="de") == read(path, target_column="en") == [Pair("eins", "one")]
 
 
+def test_a_list_of_targets_is_several_valid_ones(tmp_path: Path) -> None:
+    rows = [{"source": "a", "target": ["x", "y"]}, {"source": "b", "target": []}, {"source": "c", "target": "z"}]
+    path = put(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert read(path) == [Pair("a", "x"), Pair("a", "y"), Pair("b", ""), Pair("c", "z")]
+
+
+def test_a_column_asked_for_by_number_is_no_heading(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.tsv", "1\tone\n2\ttwo\n1\tuno\n")
+    assert read(path, source_column="1", target_column="2") == [Pair("1", "one"), Pair("2", "two"), Pair("1", "uno")]
+
+
 def test_other_encodings_are_read_and_white_space_is_folded(tmp_path: Path) -> None:
     assert read(put(tmp_path / "a.tsv", "src\ttgt\n a  b\té \n", "utf-16"), encoding="utf-16") == [Pair("a b", "é")]
     assert read(put(tmp_path / "a.jsonl", '{"src": "a\\n\\tb", "tgt": 1}')) == [Pair("a b", "1")]
@@ -101,6 +112,9 @@ def test_other_encodings_are_read_and_white_space_is_folded(tmp_path: Path) -> N
         ({"a.jsonl": '{"source": "x"}'}, {}, "one column only"),
         ({"a.txt": "no table\n"}, {}, "not a table"),
         ({"a.csv": ""}, {}, "is empty"),
+        ({"a.jsonl": '{"source": ["x"], "target": "y"}'}, {}, "a cell holds a list"),
+        ({"a.jsonl": '{"source": "x", "target": [{"y": 1}]}'}, {}, "a cell holds an object"),
+        ({"a.jsonl": '{"source": ' + 100_000 * "[" + "\n"}, {}, "line 1 is not JSON"),
     ],
 )
 def test_what_cannot_be_read_says_the_fix(
@@ -155,6 +169,7 @@ def test_clean_pairs_are_taken_as_they_are_without_a_word() -> None:
         ({"train": [Pair("a", ""), Pair("", "b")]}, "no pair to train on"),
         ({"train": [Pair("a", "x"), Pair("a", "y")]}, "--val"),
         ({"train": SOME, "val": [Pair("", "y")]}, "no validation pair"),
+        ({"train": SOME, "test": [Pair("", "y")]}, "no test pair"),
     ],
 )
 def test_nothing_can_be_learned_from_it(parts: dict[str, list[Pair]], words: str) -> None:

@@ -44,6 +44,25 @@ def test_figures_of_others_are_those_of_perfect_and_of_wrong_texts() -> None:
     assert rouge_figures(["a b c d"], ["a b x y"])["rouge_1"] == pytest.approx(50)
 
 
+@pytest.mark.parametrize(
+    ("right", "near", "tokens"),
+    [
+        ("我们明天一起去北京看长城", "我们明天一起去上海看长城", "tok:zh"),
+        ("あした一緒に京都へ行きましょう", "あした一緒に大阪へ行きましょう", "tok:char"),
+        ("мы поедем завтра в большой город", "мы поедем завтра в малый город", "tok:13a"),
+    ],
+)
+def test_other_scripts_have_figures_too(right: str, near: str, tokens: str) -> None:
+    bleu, perfect = bleu_figures([right], [near]), bleu_figures([right], [right])
+    assert tokens in bleu["bleu_signature"]
+    assert 0 < bleu["bleu"] < perfect["bleu"] == pytest.approx(100)
+    near_rouge, perfect_rouge = rouge_figures([right], [near]), rouge_figures([right], [right])
+    for name, value in near_rouge.items():
+        assert 0 < value < perfect_rouge[name] == pytest.approx(100)
+    said = {"a": Translation((Candidate(near, 0.0, 0.0),))}
+    assert "bleu" in evaluate([Pair("a", right)], said, "translate", symbols=False)
+
+
 def test_without_their_packages_figures_are_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
     found = {"a b": Translation((Candidate("c d", -0.1, 0.2),))}
@@ -61,6 +80,13 @@ def test_a_report_shows_the_best_and_the_worst() -> None:
     assert {example["error_rate"] for example in figures["best"][:3]} == {0.0}
     assert {example["error_rate"] for example in figures["worst"][:3]} == {0.9}
     assert "exact match" in render({"task": "translate", "test": figures, "seconds": {"training": 1.0}})
+
+
+def test_a_long_source_is_whole_for_programs_and_cut_for_people() -> None:
+    source = 1000 * "long "
+    figures = evaluate([Pair(source, "x y z")], {source: Translation((Candidate("x", 0.0, 0.0),))}, "summarize", False)
+    assert figures["samples"][0]["source"] == source
+    assert max(map(len, render({"task": "summarize", "test": figures, "seconds": {}}).splitlines())) < 400
 
 
 @pytest.mark.parametrize(("task", "figure"), [("translate", "bleu"), ("summarize", "rouge_1")])

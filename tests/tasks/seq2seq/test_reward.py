@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from charrnn.tasks.seq2seq import reward
+from charrnn.tasks.seq2seq import metrics, reward
 from charrnn.tasks.seq2seq.inputs import Batch, Encoded
+from charrnn.tasks.seq2seq.metrics import words
 from charrnn.tasks.seq2seq.model import Seq2Seq, make_network
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
-from charrnn.tasks.seq2seq.reward import RewardObjective, draw, overlap, words
+from charrnn.tasks.seq2seq.reward import RewardObjective, draw, overlap
 
 RIGHT = ["CC", "BB"]
 TEXTS = st.text("ab c", max_size=12).map(words)
@@ -38,7 +39,7 @@ def objective(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> RewardObjectiv
     """The risk alone, of two sources, of a network that is not sure of anything, and draws of three entries at most."""
     monkeypatch.setattr(reward, "LIKELIHOOD", 0.0)
     monkeypatch.setattr(reward, "EXTRA", 0)
-    monkeypatch.setattr(reward, "WORD", re.compile("."))
+    monkeypatch.setattr(metrics, "WORD", re.compile("."))
     torch.manual_seed(3)
     network = make_network(replace(model.network.config, token_dropout=0.0), model.sides)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """Beam search finds what trying everything finds, and no neighbour, width or stop changes what is right."""
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_no_ngram_comes_twice_where_that_is_asked_for(network: Ensemble, size: i
         assert len(set(grams)) == len(grams)
 
 
+def test_a_search_ends_where_the_longest_target_to_the_power_is_beyond_numbers(network: Ensemble) -> None:
+    most, source, lengths = 10_000, *sources()
+    assert torch.tensor([most]) ** 10.0 == math.inf
+    lanes = [lane for lane in range(len(LENGTHS)) if len(greedy(network, *one(source, lengths, lane), 50)) < 40]
+    assert lanes
+    for lane in lanes:
+        alone = one(source, lengths, lane)
+        ((found,),) = run(network, *alone, beam=1, length_penalty=10.0, max_extra=most)
+        assert found.ids == greedy(network, *alone, 50)
+
+
 def test_a_target_is_no_longer_than_its_source_allows(network: Ensemble) -> None:
     source, lengths = sources()
     config = SearchConfig(max_ratio=0.5, max_extra=1)
@@ -144,7 +156,9 @@ def test_a_target_is_no_longer_than_its_source_allows(network: Ensemble) -> None
 
 
 def test_what_cannot_be_searched_is_said(network: Ensemble) -> None:
-    for settings in ({"beam": 0}, {"length_penalty": -1.0}, {"no_repeat_ngram": 0}, {"max_ratio": -1.0}):
+    wrong: list[dict[str, float]] = [{"beam": 0}, {"length_penalty": -1.0}, {"length_penalty": 11.0}]
+    wrong += [{"length_penalty": math.nan}, {"no_repeat_ngram": 0}, {"max_ratio": -1.0}, {"max_ratio": math.inf}]
+    for settings in wrong:
         with pytest.raises(UsageError):
             replace(SearchConfig(), **settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="beam"):

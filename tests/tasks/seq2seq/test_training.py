@@ -15,6 +15,7 @@ import charrnn
 from charrnn.checkpoint import load_tensors
 from charrnn.errors import UsageError
 from charrnn.tasks.language_model.model import LanguageModel
+from charrnn.tasks.seq2seq import training
 from charrnn.tasks.seq2seq.model import Seq2Seq
 from charrnn.tasks.seq2seq.search import Hypothesis, SearchConfig
 from charrnn.training.trainer import Progress, Report
@@ -202,6 +203,17 @@ def test_every_kind_of_run_ends_with_a_model(settings: dict[str, Any], train: Tr
     assert loaded.search == model.search
     assert loaded.search.no_repeat_ngram == (3 if "task" in settings else None)
     assert not {"bleu", "rouge_1"} & figures_of(tmp_path / "model")["validation"].keys()  # of single words
+
+
+def test_of_many_validation_sources_some_are_drawn_with_all_their_targets(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "WATCHED_SOURCES", 4)
+    rows = [f"{letter}{i}\t{letter}{answer}" for letter in "abc" for i in range(5) for answer in "xyz"]
+    (val := tmp_path / "val.tsv").write_text("\n".join(["source\ttarget", *rows]))
+    train(val=val, steps=1)
+    part = figures_of(tmp_path / "model")["validation"]
+    assert (part["sources"], part["pairs"]) == (4, 12)
 
 
 def test_two_files_are_trained_on_as_a_table_is(train: Train, pairs: Path, tmp_path: Path) -> None:
