@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import unicodedata
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-KANA = r"\u3040-\u30ff"
-UNSPACED = rf"{KANA}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # and Chinese characters
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
+KANA = r"\u3041-\u3096\u30a1-\u30fa"  # but for the signs beside them, which Chinese has too
+UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # and Chinese characters
+# Vowel signs and accents that are characters of their own: inside words, though no `\w`.
+MARKS = "".join(mark for mark in map(chr, range(0x10000)) if unicodedata.category(mark)[0] == "M")
+WORD = re.compile(rf"[{UNSPACED}]|(?:[^\W{UNSPACED}]|[{MARKS}])+|[^\w\s]")
 OTHER_LETTERS = 0.1  # share of letters other than a to z, from which on ROUGE counts words of any script
 
 
@@ -62,7 +65,7 @@ def match_figures(references: Sequence[Sequence[str]], said: Sequence[str], symb
 def bleu_figures(references: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
     """BLEU and chrF (0 to 100) with their signatures; nothing where `sacrebleu` is not installed.
 
-    Chinese is compared by its characters, and so is all text with kana.
+    Chinese is compared by its characters, and so is all of a text where one in twenty is kana.
     """
     if importlib.util.find_spec("sacrebleu") is None:
         return {}
@@ -72,7 +75,7 @@ def bleu_figures(references: Sequence[str], said: Sequence[str]) -> dict[str, An
     whole = "".join(references)
     tokenize = None  # what sacrebleu has for most languages
     if 2 * len(re.findall(f"[{UNSPACED}]", whole)) > len(whole):
-        tokenize = "char" if re.search(f"[{KANA}]", whole) else "zh"
+        tokenize = "char" if 20 * len(re.findall(f"[{KANA}]", whole)) > len(whole) else "zh"
     figures: dict[str, Any] = {}
     for name, metric in (("bleu", BLEU(tokenize=tokenize)), ("chrf", CHRF())):
         figures[name] = metric.corpus_score(list(said), [list(references)]).score
@@ -101,7 +104,7 @@ class _Words:
     """Words of any script, as `RougeScorer` asks for them."""
 
     def tokenize(self, text: str) -> list[str]:
-        return [word for word in words(text.lower()) if word.isalnum()]
+        return [word for word in words(text.lower()) if any(map(str.isalnum, word))]
 
 
 def _rate(said: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]) -> float:

@@ -43,7 +43,7 @@ class SearchConfig:
         for name in ("joint_weight", "max_ratio"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"{name} must not be negative, not {value}")
+                raise UsageError(f"{name} must be a number from 0 on, not {value}")
         if self.length_penalty is not None and not 0 <= self.length_penalty <= MOST_PENALTY:
             raise UsageError(f"length_penalty must lie between 0 and {MOST_PENALTY}, not {self.length_penalty}")
 

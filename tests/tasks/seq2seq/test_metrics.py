@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from charrnn.tasks.seq2seq import metrics
 from charrnn.tasks.seq2seq.data import Pair
-from charrnn.tasks.seq2seq.metrics import bleu_figures, edits, error_rate, match_figures, rouge_figures
+from charrnn.tasks.seq2seq.metrics import bleu_figures, edits, error_rate, match_figures, rouge_figures, words
 from charrnn.tasks.seq2seq.model import Candidate, Task, Translation
 from charrnn.tasks.seq2seq.report import evaluate, render
 
@@ -50,6 +50,8 @@ def test_figures_of_others_are_those_of_perfect_and_of_wrong_texts() -> None:
         ("我们明天一起去北京看长城", "我们明天一起去上海看长城", "tok:zh"),
         ("あした一緒に京都へ行きましょう", "あした一緒に大阪へ行きましょう", "tok:char"),
         ("мы поедем завтра в большой город", "мы поедем завтра в малый город", "tok:13a"),
+        ("हम कल दिल्ली जाएंगे और किला देखेंगे", "हम कल दिल्ली जाएंगे और बाज़ार देखेंगे", "tok:13a"),
+        ("约翰・史密斯明天一起去北京看长城", "约翰・史密斯明天一起去上海看长城", "tok:zh"),
     ],
 )
 def test_other_scripts_have_figures_too(right: str, near: str, tokens: str) -> None:
@@ -61,6 +63,13 @@ def test_other_scripts_have_figures_too(right: str, near: str, tokens: str) -> N
         assert 0 < value < perfect_rouge[name] == pytest.approx(100)
     said = {"a": Translation((Candidate(near, 0.0, 0.0),))}
     assert "bleu" in evaluate([Pair("a", right)], said, "translate", symbols=False)
+
+
+def test_words_of_other_scripts_are_whole() -> None:
+    figures = rouge_figures(["हम कल दिल्ली जाएंगे"], ["हाम काल दुल्ले जोएंगी"])  # no word in common
+    assert figures == {"rouge_1": 0, "rouge_2": 0, "rouge_l": 0}
+    for word in ("दिल्ली", "naïve".replace("ï", "i\u0308"), "foo_bar"):
+        assert words(word) == [word]
 
 
 def test_without_their_packages_figures_are_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
