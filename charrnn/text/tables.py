@@ -53,13 +53,13 @@ class Table:
         return next((columns[name] for name in names if name in columns), None)
 
 
-def cell_text(value: Any) -> str:
-    """A cell as text; nothing where there is none. Raises UsageError for a list or an object."""
+def cell_text(value: Any, name: str) -> str:
+    """A cell of table `name` as text; nothing where there is none. Raises UsageError for a list or an object."""
     if value is None:
         return ""
     if isinstance(value, list | dict):
         kind = "a list" if isinstance(value, list) else "an object"
-        raise UsageError(f"a cell holds {kind}, no text: {str(value)[:80]}")
+        raise UsageError(f"{name}: a cell holds {kind}, no text: {str(value)[:80]}")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

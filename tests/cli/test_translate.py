@@ -239,6 +239,14 @@ def test_a_wrong_call_of_a_script_is_one_line_and_writes_nothing(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_report_is_told_whatever_the_encoding_of_the_terminal(pairs: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS.parent), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, str(SCRIPTS / "train_translator.py"), str(pairs), "-o", str(tmp_path / "model"), "-q"]
+    done = subprocess.run([*command, *OPTIONS], capture_output=True, check=True, env=environment)
+    assert done.stdout == (tmp_path / "model" / "report.txt").read_bytes()
+    assert "→" in done.stdout.decode()
+
+
 @pytest.mark.parametrize("name", ["train_translator.py", "train_summarizer.py"])
 def test_a_script_is_a_program_of_its_own(name: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS.parent)}

@@ -184,13 +184,16 @@ def _read_file(source: Source, config: DataConfig, encoding: str, note: Note) ->
     if text.lstrip().startswith(FASTTEXT) and table_format(source.name, "") is None:
         for line in text.split("\n"):
             if line.strip():
-                yield Example(FASTTEXT_LABEL.sub("", line).strip(), _labels(FASTTEXT_LABEL.findall(line), config))
+                yield Example(
+                    FASTTEXT_LABEL.sub("", line).strip(), _labels(FASTTEXT_LABEL.findall(line), config, source.name)
+                )
         return
     table = parse_table(source.name, text, {*TEXT_NAMES, *LABEL_NAMES, *_asked(config)})
     text_column, label_column = _choose_columns(table, config)
     note(f"{source.name}: text is in column {text_column!r}, labels are in {label_column!r}")
     for row in table.rows:
-        yield Example(cell_text(row.get(text_column)).strip(), _labels(row.get(label_column), config))
+        text = cell_text(row.get(text_column), table.name).strip()
+        yield Example(text, _labels(row.get(label_column), config, table.name))
 
 
 def _read_folder(folder: Path, sources: Sequence[Source], encoding: str, note: Note) -> Iterator[Example]:
@@ -216,12 +219,12 @@ def _read_folder(folder: Path, sources: Sequence[Source], encoding: str, note: N
                 yield from (Example(line.strip(), label) for line in text.split("\n") if line.strip())
 
 
-def _labels(value: Any, config: DataConfig) -> tuple[str, ...]:
-    """The labels in a cell, each once."""
+def _labels(value: Any, config: DataConfig, name: str) -> tuple[str, ...]:
+    """The labels in a cell of file `name`, each once."""
     if not isinstance(value, list):
-        value = cell_text(value)
+        value = cell_text(value, name)
         value = value.split(config.label_separator) if config.label_separator else [value]
-    cells = (_clean(cell_text(item)) for item in value)
+    cells = (_clean(cell_text(item, name)) for item in value)
     return tuple(dict.fromkeys(cell for cell in cells if cell))
 
 

@@ -162,7 +162,8 @@ def _read_table(source: Source, config: DataConfig, encoding: str, note: Note) -
     for row in table.rows:
         targets = row.get(target_column)
         for target in (targets or [""]) if isinstance(targets, list) else [targets]:  # all of a list are valid
-            yield Pair(fold(cell_text(row.get(source_column))), fold(cell_text(target)))
+            source_text, target_text = (cell_text(value, table.name) for value in (row.get(source_column), target))
+            yield Pair(fold(source_text), fold(target_text))
 
 
 def _unnested(table: Table) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +41,9 @@ LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # a
 REWARDED = 0.25  # of the budget, where a summarizer has time for it
 REWARDED_MINUTES = 6.0  # for each million entries of the pairs, from which on it has: it must write well before
 REWARDED_RATE = 1 / 8  # of the learning rate
-JOINT_SOURCES = 5000  # of validation, by which the weight of a joint-sequence model is chosen
+JOINT_PAIRS = 5000  # of validation, at most, by which the weight of a joint-sequence model is chosen
 JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)  # of a joint-sequence model that are tried
-WATCHED_SOURCES = 1000  # of validation, read at each validation during a run, and reported on
+WATCHED_PAIRS = 1000  # of validation, at most, read at each validation during a run, and reported on
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 REWARD = "reward"  # in `training`: the part of a run that learns from what the network writes
@@ -164,7 +165,7 @@ class _Session:
         self.device = choose_device(run.training.device)
         torch.manual_seed(run.training.seed)
         self.network = make_network(run.network, run.sides).to(self.device)
-        self.val = _some(run.splits.val, WATCHED_SOURCES, run.training.seed)
+        self.val = _some(run.splits.val, WATCHED_PAIRS, run.training.seed)
         self.seconds: dict[str, float] = {}
         self.progress: list[Progress] = []  # of learning what is likely, and of learning by rewards
 
@@ -295,7 +296,7 @@ class _Session:
             return None, 0.0
         if weight is not None:
             return JointModel.learn(train, run.sides), weight
-        valid = answers(_some(run.splits.val, JOINT_SOURCES, run.training.seed))
+        valid = answers(_some(run.splits.val, JOINT_PAIRS, run.training.seed))
         sources = run.sides.source.encode_shortened(list(valid), run.network.max_source)
         width = replace(model.search, joint_weight=max(JOINT_WEIGHTS)).width
         found = model.hypotheses(sources, replace(model.search, beam=width), width)
@@ -357,11 +358,14 @@ class _Session:
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
-    """The pairs, in order, of so many sources drawn at random if there are more: each with all its targets."""
-    sources = list(answers(pairs))
-    if len(sources) <= most:
+    """If there are more, as many in their order, of sources drawn at random: each with all its targets."""
+    if len(pairs) <= most:
         return list(pairs)
-    chosen = {sources[i] for i in np.random.default_rng(seed).choice(len(sources), most, replace=False).tolist()}
+    counts = Counter(pair.source for pair in pairs)
+    sources = list(counts)
+    drawn = [sources[i] for i in np.random.default_rng(seed).permutation(len(sources)).tolist()]
+    number = int((np.cumsum([counts[source] for source in drawn]) <= most).sum())
+    chosen = set(drawn[: max(number, 1)])
     return [pair for pair in pairs if pair.source in chosen]
 
 

@@ -132,7 +132,7 @@ def test_several_labels_are_read_when_they_are_meant(
         ("a.csv", "text,label\na,b\n", {"text_column": "label", "label_column": "label"}, "both"),
         ("a.jsonl", '{"text": "a"}\n', {}, "one column only"),
         ("a.csv", "", {}, "is empty"),
-        ("a.jsonl", '{"text": ["a", "b"], "label": "x"}\n', {}, "a cell holds a list"),
+        ("a.jsonl", '{"text": ["a", "b"], "label": "x"}\n', {}, "a.jsonl: a cell holds a list"),
         ("missing.csv", None, {}, "no such file"),
     ],
 )

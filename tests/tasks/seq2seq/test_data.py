@@ -112,7 +112,7 @@ def test_other_encodings_are_read_and_white_space_is_folded(tmp_path: Path) -> N
         ({"a.jsonl": '{"source": "x"}'}, {}, "one column only"),
         ({"a.txt": "no table\n"}, {}, "not a table"),
         ({"a.csv": ""}, {}, "is empty"),
-        ({"a.jsonl": '{"source": ["x"], "target": "y"}'}, {}, "a cell holds a list"),
+        ({"a.jsonl": '{"source": ["x"], "target": "y"}'}, {}, "a.jsonl: a cell holds a list"),
         ({"a.jsonl": '{"source": "x", "target": [{"y": 1}]}'}, {}, "a cell holds an object"),
         ({"a.jsonl": '{"source": ' + 100_000 * "[" + "\n"}, {}, "line 1 is not JSON"),
     ],

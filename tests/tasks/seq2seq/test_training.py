@@ -208,7 +208,7 @@ def test_every_kind_of_run_ends_with_a_model(settings: dict[str, Any], train: Tr
 def test_of_many_validation_sources_some_are_drawn_with_all_their_targets(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "WATCHED_SOURCES", 4)
+    monkeypatch.setattr(training, "WATCHED_PAIRS", 14)
     rows = [f"{letter}{i}\t{letter}{answer}" for letter in "abc" for i in range(5) for answer in "xyz"]
     (val := tmp_path / "val.tsv").write_text("\n".join(["source\ttarget", *rows]))
     train(val=val, steps=1)
