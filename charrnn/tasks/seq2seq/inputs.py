@@ -120,10 +120,12 @@ class Encoded:
     targets: list[Ids]
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], sides: Sides, max_source: int) -> Encoded:
-        """The ids of all pairs, of long sources the beginning and the end."""
+    def of(cls, pairs: Sequence[Pair], sides: Sides, max_source: int, max_target: int) -> Encoded:
+        """The ids of all pairs, of long sources the beginning and the end, of long targets the beginning."""
         sources = sides.source.encode_shortened([pair.source for pair in pairs], max_source)
-        return cls(sources, sides.target.encode([pair.target for pair in pairs]))
+        targets = sides.target.encode([pair.target for pair in pairs])
+        # One line end more: the first is given. A target that is cut has no end, so that none is learned there.
+        return cls(sources, [target[: max_target + 1] for target in targets])
 
     def lengths(self) -> list[int]:
         """Of each pair, ids on both sides together."""

@@ -40,6 +40,16 @@ def edits(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     return row[-1]
 
 
+def longest_common(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
+    """The length of the longest sequence that stands in both, in order, whatever is between."""
+    row = [0] * (len(b) + 1)
+    for x in a:
+        corner = 0
+        for j, y in enumerate(b, start=1):
+            corner, row[j] = row[j], corner + 1 if x == y else max(row[j], row[j - 1])
+    return row[-1]
+
+
 def error_rate(said: Sequence[Hashable], references: Sequence[Sequence[Hashable]]) -> tuple[int, int]:
     """Edits to the nearest of several valid references, and that reference's length."""
     return min((edits(said, reference), len(reference)) for reference in references)

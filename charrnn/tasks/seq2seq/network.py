@@ -61,11 +61,13 @@ class Seq2SeqConfig:
     source_ngrams: int | None = None  # that have an embedding each, at most; None: what suits the source; 0: none
     lexicon: int = 8  # likely entries of the target that are looked up for each of the source; 0: none
     max_source: int = 400  # entries of a source that are read; of a longer one the beginning and the end
+    max_target: int = 1000  # entries of a target that are learned; of a longer one the beginning
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise UsageError(f"unknown cell {self.cell!r}: choose from {', '.join(CELLS)}")
-        for name in ("hidden_size", "encoder_layers", "decoder_layers", "num_heads", "members", "max_source"):
+        limits = ("max_source", "max_target")
+        for name in ("hidden_size", "encoder_layers", "decoder_layers", "num_heads", "members", *limits):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UsageError(f"{name} must be at least 1, not {number}")

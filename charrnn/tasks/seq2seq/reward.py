@@ -2,8 +2,9 @@
 
 Likelihood judges one entry at a time, after those of the target. Here whole targets are drawn for each source and
 compared with the true one. Their expected loss, the risk, is made small (minimum risk training, Shen et al. 2016, arXiv
-1512.02433) by its policy gradient, in which each is measured by the others of its source (Kool et al. 2019). Each
-network of an ensemble learns from what they write together as if it had written it alone.
+1512.02433) by its policy gradient, in which each is measured by the others of its source (Kool et al. 2019); the reward
+is ROUGE, as Paulus et al. 2018, arXiv 1705.04304, have it for summaries. Each network of an ensemble learns from what
+they write together as if it had written it alone.
 
 Shapes: S source time, T target time, B sources, K draws of each, N lanes, those of a source side by side.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from charrnn.network.device import autocast
 from charrnn.network.model import select
 from charrnn.tasks.seq2seq.ensemble import Ensemble
 from charrnn.tasks.seq2seq.inputs import Batch
-from charrnn.tasks.seq2seq.metrics import words
+from charrnn.tasks.seq2seq.metrics import longest_common, words
 from charrnn.tasks.seq2seq.model import Seq2Seq
 from charrnn.tasks.seq2seq.network import Seq2SeqNetwork
 from charrnn.tasks.seq2seq.objective import Seq2SeqObjective
@@ -32,13 +32,12 @@ from charrnn.training.trainer import Units
 
 DRAWS = 4  # of each source
 LIKELIHOOD = 0.3  # weight of the targets' mean nats beside the risk, so that it stays a language
-MOST_WORDS = 4  # of an n-gram that is compared
 EXTRA = 5  # entries that a draw may have beyond the longest target of its batch
 
 
 class RewardObjective(Seq2SeqObjective):
-    """The risk of what the network writes, and a little of the targets' nats. What is validated is the risk of the
-    likeliest entries, one by one, by the mean of the weights over the latest steps."""
+    """The risk of what the network writes, and a little of the targets' nats. What is validated is the risk of what is
+    found with the model's beam, by the mean of the weights over the latest steps."""
 
     def __init__(self, model: Seq2Seq, *args: Any, **options: Any) -> None:
         """As `Seq2SeqObjective`, for a model's network."""
@@ -75,10 +74,9 @@ class RewardObjective(Seq2SeqObjective):
         return self.model.mean_loss(loss)
 
     def validate(self) -> float:
-        """Mean risk of the likeliest entries for the validation sources."""
-        greedy = replace(self.writer.search, beam=1)
+        """Mean risk of what is found for the validation sources."""
         with self.average.in_place():
-            found = self.writer.hypotheses(self.val.sources, greedy, 1)
+            found = self.writer.hypotheses(self.val.sources, self.writer.search, 1)
         rewards = [
             overlap(target, self._words(best.ids)) for target, (best,) in zip(self.val_words, found, strict=True)
         ]
@@ -132,14 +130,15 @@ def draw(network: Ensemble, batch: Batch, number: int, end_id: int) -> Tensor:
 
 
 def overlap(target: Sequence[Hashable], said: Sequence[Hashable]) -> float:
-    """The share of n-grams, up to four words long, that a target and what was said have in common, of those of the
-    one that has more: GLEU (Wu et al. 2016, arXiv 1609.08144)."""
-    common, wanted, written = 0, 0, 0
-    for size in range(1, MOST_WORDS + 1):
+    """What a target and what was said have in common: the mean of ROUGE-1, -2 and -L (Lin 2004), that is of the shares
+    of words, of pairs of words, and of the longest row of words in both, whatever stands between them."""
+    shares = []
+    for size in (1, 2):
         grams = [Counter(zip(*(side[i:] for i in range(size)), strict=False)) for side in (target, said)]
-        common += (grams[0] & grams[1]).total()
-        wanted, written = wanted + grams[0].total(), written + grams[1].total()
-    return common / max(wanted, written, 1)
+        if number := grams[0].total() + grams[1].total():
+            shares.append(2 * (grams[0] & grams[1]).total() / number)
+    shares.append(2 * longest_common(target, said) / max(len(target) + len(said), 1))
+    return sum(shares) / len(shares)
 
 
 def lengthened(lanes: Tensor, steps: int) -> Tensor:

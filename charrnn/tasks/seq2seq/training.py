@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,11 @@ LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # a
 REWARDED = 0.25  # of the budget, where a summarizer has time for it
 REWARDED_MINUTES = 6.0  # for each million entries of the pairs, from which on it has: it must write well before
 REWARDED_RATE = 1 / 8  # of the learning rate
+REWARD_VALIDATIONS = 4  # while it learns from what it writes: most is gained last, as the rate comes near zero
 JOINT_PAIRS = 5000  # of validation, at most, by which the weight of a joint-sequence model is chosen
 JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)  # of a joint-sequence model that are tried
 WATCHED_PAIRS = 1000  # of validation, at most, read at each validation during a run, and reported on
+RARELY, LOOKED_AT = 0.05, 10_000  # share of targets, of about so many, that repeat what a summary then does not
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 REWARD = "reward"  # in `training`: the part of a run that learns from what the network writes
@@ -52,7 +55,7 @@ REWARD = "reward"  # in `training`: the part of a run that learns from what the 
 TASK_SETTINGS: dict[Task, dict[str, Any]] = {
     "translate": {},
     # A summary's words are those of its source: they are copied, most from its beginning and end.
-    "summarize": {"no_repeat_ngram": 3, "lexicon": 0, "max_source": 200},
+    "summarize": {"lexicon": 0, "max_source": 200},
 }
 
 
@@ -132,7 +135,7 @@ def fit_seq2seq(
         lr=training.lr or LEARNING_RATES[network.cell],
     )
     sides = Sides.suited(splits.train, vocab or VocabConfig())
-    train = Encoded.of(splits.train, sides, network.max_source)
+    train = Encoded.of(splits.train, sides, network.max_source, network.max_target)
     network = network.suited(training.minutes, sides, train)
     if objective.rewarded is None:
         ample = training.minutes is not None and training.minutes > REWARDED_MINUTES * train.millions()
@@ -141,6 +144,8 @@ def fit_seq2seq(
         raise UsageError("joint_weight is for targets that can follow their sources entry by entry: leave it out")
     if search.max_ratio is None:
         search = replace(search, max_ratio=_longest_ratio(train))
+    if task == "summarize" and search.no_repeat_ngram is None:
+        search = replace(search, no_repeat_ngram=_rarely_repeated(train))
     run = Run(task, splits, sides, network, objective, search, training, init_from)
     session = _Session(run, output, report)
     (output / "training").mkdir(parents=True, exist_ok=True)
@@ -173,7 +178,8 @@ class _Session:
         """Train from where the run is, report, and give the best model back."""
         run, training = self.run, self.run.training
         assert training.lr is not None
-        train, val = (Encoded.of(part, run.sides, run.network.max_source) for part in (run.splits.train, self.val))
+        limits = run.network.max_source, run.network.max_target
+        train, val = (Encoded.of(part, run.sides, *limits) for part in (run.splits.train, self.val))
         self._describe(train)
         self._prepare(train)
         assert run.objective.rewarded is not None
@@ -187,7 +193,9 @@ class _Session:
             self.report.note("learning from what it writes itself")
             self._take_best()
             reward = RewardObjective(self._model({}), train, val, run.objective, seed=training.seed + 1, **options)
-            self._train(reward, training.part(rewarded), REWARDED_RATE * training.lr, folder / REWARD)
+            part = training.part(rewarded)
+            part = replace(part, num_validations=min(part.validations, REWARD_VALIDATIONS))
+            self._train(reward, part, REWARDED_RATE * training.lr, folder / REWARD)
         self.seconds["training"] = sum(progress.seconds for progress in self.progress)
         return self._finish()
 
@@ -355,6 +363,11 @@ class _Session:
         cut = sum(len(source) == most for source in train.sources)
         if cut:
             note(f"{cut:,} training sources fill {most} entries (max_source): the middle of longer ones is not read")
+        end_id = sides.target.vocab.start_id
+        cut = sum(target[-1] != end_id for target in train.targets)
+        if cut:
+            most = self.run.network.max_target
+            note(f"{cut:,} training targets have more than {most:,} entries (max_target): only these are learned")
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
@@ -373,3 +386,13 @@ def _longest_ratio(train: Encoded) -> float:
     """Entries of a target for each of its source, at most: more than nearly all training pairs have."""
     ratios = [len(target) / len(source) for source, target in zip(train.sources, train.targets, strict=True)]
     return round(LONGER_RATIO * float(np.quantile(ratios, 0.999)), 2)
+
+
+def _rarely_repeated(train: Encoded) -> int:
+    """How many entries in a row, from two on, hardly a target repeats."""
+    targets = [target[1:-1].tolist() for target in train.targets[:: max(len(train.targets) // LOOKED_AT, 1)]]
+    for size in count(2):
+        rows = (list(zip(*(target[i:] for i in range(size)), strict=False)) for target in targets)
+        if sum(len(set(each)) < len(each) for each in rows) <= RARELY * len(targets):
+            break
+    return size

@@ -58,11 +58,11 @@ KNOWN: dict[str, Texts] = {
 }
 
 
-def test_a_long_source_is_cut_and_a_target_is_not() -> None:
+def test_a_long_source_is_cut_to_its_beginning_and_end() -> None:
     sides = Sides.suited(DATES, VocabConfig())
     draw = random.Random(0)
     texts = ["".join(draw.choices("0123456789", k=length)) for length in (10_000, 60, 49, 48, 47)]
-    encoded = Encoded.of([Pair(text, "2" * 300) for text in texts], sides, max_source=50)
+    encoded = Encoded.of([Pair(text, "2" * 300) for text in texts], sides, max_source=50, max_target=301)
     assert [len(source) for source in encoded.sources] == [50, 50, 50, 50, 49]
     assert {len(target) for target in encoded.targets} == {302}
     for text, source in zip(texts, encoded.sources, strict=True):
@@ -71,9 +71,19 @@ def test_a_long_source_is_cut_and_a_target_is_not() -> None:
         assert source[33:].tolist() == whole[len(whole) - len(source) + 33 :].tolist()
 
 
+def test_of_a_long_target_the_beginning_is_learned_and_no_end() -> None:
+    sides = Sides.suited(DATES, VocabConfig())
+    texts = ["1" * 10_000, "1" * 20, "1" * 19, "1"]
+    encoded = Encoded.of([Pair("x", text) for text in texts], sides, max_source=50, max_target=20)
+    batch = Batch.of(encoded, range(len(texts)), torch.device("cpu"))
+    assert batch.counted.sum(0).tolist() == [20, 20, 20, 2]
+    ends = (batch.targets == sides.target.vocab.start_id) & batch.counted
+    assert ends.sum(0).tolist() == [0, 0, 1, 1]
+
+
 def test_targets_are_inputs_a_step_later() -> None:
     sides = Sides.suited(DATES, VocabConfig())
-    batch = Batch.of(Encoded.of([*DATES[:3], Pair("x", "1")], sides, 50), range(4), torch.device("cpu"))
+    batch = Batch.of(Encoded.of([*DATES[:3], Pair("x", "1")], sides, 50, 50), range(4), torch.device("cpu"))
     assert torch.equal(batch.inputs[1:], batch.targets[:-1])
     assert (batch.inputs[0] == sides.target.vocab.start_id).all()
     assert batch.counted.sum(0).tolist() == [11, 11, 11, 2]

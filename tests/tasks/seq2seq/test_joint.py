@@ -38,7 +38,7 @@ SIDES = Sides.suited(PAIRS, VocabConfig(source_vocab="char", target_vocab="char"
 
 
 def encoded(pairs: list[Pair]) -> Encoded:
-    return Encoded.of(pairs, SIDES, 10_000)
+    return Encoded.of(pairs, SIDES, 10_000, 10_000)
 
 
 def learn(pairs: list[Pair]) -> JointModel:
@@ -150,7 +150,7 @@ def test_it_is_for_pairs_that_could_go_entry_by_entry(monkeypatch: pytest.Monkey
     assert JointModel.suits(SIDES, encoded(PAIRS))
     assert not JointModel.suits(SIDES, encoded([*PAIRS[:8], *[Pair("a", "1111")] * 2]))
     subwords = Sides.suited(PAIRS, VocabConfig(source_vocab="char", target_vocab="subword"))
-    assert not JointModel.suits(subwords, Encoded.of(PAIRS, subwords, 100))
+    assert not JointModel.suits(subwords, Encoded.of(PAIRS, subwords, 100, 100))
     monkeypatch.setattr(module, "MOST_UNITS", 100)
     assert not JointModel.suits(SIDES, encoded(PAIRS))
 

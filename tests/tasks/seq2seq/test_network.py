@@ -204,7 +204,7 @@ PAIRS = 20 * [Pair("abc", "abd")]
 def suited(config: Seq2SeqConfig, minutes: float | None, vocab: VocabConfig, times: int = 1) -> Seq2SeqConfig:
     """What suits the pairs, so many times over."""
     sides = Sides.suited(PAIRS, vocab)
-    train = Encoded.of(PAIRS, sides, 10)
+    train = Encoded.of(PAIRS, sides, 10, 10)
     return config.suited(minutes, sides, Encoded(times * train.sources, times * train.targets))
 
 

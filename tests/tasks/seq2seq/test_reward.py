@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.tasks.seq2seq import metrics, reward
 from charrnn.tasks.seq2seq.inputs import Batch, Encoded
-from charrnn.tasks.seq2seq.metrics import words
+from charrnn.tasks.seq2seq.metrics import longest_common, words
 from charrnn.tasks.seq2seq.model import Seq2Seq, make_network
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
 from charrnn.tasks.seq2seq.reward import RewardObjective, draw, overlap
 
 RIGHT = ["CC", "BB"]
-TEXTS = st.text("ab c", max_size=12).map(words)
+TEXTS = st.lists(st.sampled_from("abc"), max_size=8)
 
 
 @given(TEXTS, TEXTS)
@@ -29,8 +29,9 @@ def test_an_overlap_is_a_share_that_is_all_of_a_text_and_itself_alone(a: list[st
     assert (overlap(a, b) == 0) == (not set(a) & set(b))
 
 
-def test_an_overlap_is_of_all_n_grams_of_the_longer_text() -> None:
-    assert overlap(["a", "b", "c", "d"], ["a", "b", "x"]) == 3 / 10  # a, b and a b, of four, three, two and one
+def test_an_overlap_is_of_words_pairs_and_the_longest_row() -> None:
+    shares = 2 * 3 / 7, 2 * 1 / 5, 2 * 3 / 7  # a, b and d of four and three; a b of three and two; a b d
+    assert overlap(["a", "b", "c", "d"], ["a", "b", "d"]) == pytest.approx(sum(shares) / 3)
     assert words("Don't, 日本x") == ["Don", "'", "t", ",", "日", "本", "x"]
 
 
@@ -140,8 +141,17 @@ def test_where_all_draws_are_alike_the_targets_are_still_learned(objective: Rewa
         assert_close(ours[name], weight.grad, msg=name)
 
 
-def test_validation_is_the_risk_of_what_is_written_greedily(objective: RewardObjective) -> None:
-    written = objective.writer.translate(["ab", "cé"], beam=1)
+@settings(max_examples=200)
+@given(TEXTS, TEXTS)
+def test_a_longest_common_row_stands_in_both(a: list[str], b: list[str]) -> None:
+    rows = {row for size in range(len(a) + 1) for row in itertools.combinations(a, size)}
+    assert longest_common(a, b) == max(
+        len(row) for size in range(len(b) + 1) for row in itertools.combinations(b, size) if row in rows
+    )
+
+
+def test_validation_is_the_risk_of_what_is_written(objective: RewardObjective) -> None:
+    written = objective.writer.translate(["ab", "cé"])
     overlaps = [overlap(words(right), words(each.text)) for right, each in zip(RIGHT, written, strict=True)]
     objective.model.train()
     assert objective.validate() == pytest.approx(1 - sum(overlaps) / 2)
