@@ -31,7 +31,8 @@ class SearchConfig:
     length_penalty: float | None = None  # a hypothesis is worth its log-probability / its length to this power;
     # None: 1, or 0 beside a joint-sequence model, which knows how long targets are
     joint_weight: float | None = None  # of a joint-sequence model beside the network; None: by validation; 0: none
-    no_repeat_ngram: int | None = None  # so many entries in a row are not written twice
+    no_repeat_ngram: int | None = None  # so many entries in a row are not written twice; None: in a summarizer that is
+    # trained, as many as hardly a target repeats; else no matter
     max_ratio: float | None = None  # longest target, in entries for each of the source; None: what the pairs have
     max_extra: int = 10  # and so many more
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,8 @@ REWARD_VALIDATIONS = 4  # while it learns from what it writes: most is gained la
 JOINT_PAIRS = 5000  # of validation, at most, by which the weight of a joint-sequence model is chosen
 JOINT_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)  # of a joint-sequence model that are tried
 WATCHED_PAIRS = 1000  # of validation, at most, read at each validation during a run, and reported on
-RARELY, LOOKED_AT = 0.05, 10_000  # share of targets, of about so many, that repeat what a summary then does not
+RARELY, LOOKED_AT = 0.05, 1000  # share of targets, of about so many, that repeat what a summary then does not
+LONGEST_ROW = 8  # entries that are looked for twice in a target
 LONGER_RATIO = 1.5  # targets may be so much longer than nearly all of training, for each entry of the source
 REPORT_JSON, REPORT_TEXT = "report.json", "report.txt"
 REWARD = "reward"  # in `training`: the part of a run that learns from what the network writes
@@ -388,11 +388,11 @@ def _longest_ratio(train: Encoded) -> float:
     return round(LONGER_RATIO * float(np.quantile(ratios, 0.999)), 2)
 
 
-def _rarely_repeated(train: Encoded) -> int:
-    """How many entries in a row, from two on, hardly a target repeats."""
+def _rarely_repeated(train: Encoded) -> int | None:
+    """How many entries in a row, from two on, hardly a target repeats; None if they repeat even long rows."""
     targets = [target[1:-1].tolist() for target in train.targets[:: max(len(train.targets) // LOOKED_AT, 1)]]
-    for size in count(2):
+    for size in range(2, LONGEST_ROW + 1):
         rows = (list(zip(*(target[i:] for i in range(size)), strict=False)) for target in targets)
         if sum(len(set(each)) < len(each) for each in rows) <= RARELY * len(targets):
-            break
-    return size
+            return size
+    return None

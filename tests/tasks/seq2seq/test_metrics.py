@@ -1,12 +1,22 @@
 """Figures of what was written: edits, valid answers, and the figures of others."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.tasks.seq2seq import metrics
 from charrnn.tasks.seq2seq.data import Pair
-from charrnn.tasks.seq2seq.metrics import bleu_figures, edits, error_rate, match_figures, rouge_figures, words
+from charrnn.tasks.seq2seq.metrics import (
+    bleu_figures,
+    edits,
+    error_rate,
+    longest_common,
+    match_figures,
+    rouge_figures,
+    words,
+)
 from charrnn.tasks.seq2seq.model import Candidate, Task, Translation
 from charrnn.tasks.seq2seq.report import evaluate, render
 
@@ -31,6 +41,14 @@ def test_any_valid_answer_is_right_and_the_nearest_counts() -> None:
     assert figures == {"exact_match": 0.5, "symbol_error_rate": 1 / 6, "word_error_rate": 0.5}
     figures = match_figures([["ab cd"]], ["ab ce"], symbols=False)
     assert figures == {"exact_match": 0.0, "symbol_error_rate": 1 / 5, "word_error_rate": 1 / 2}
+
+
+@given(WORDS, WORDS)
+def test_a_longest_common_row_stands_in_both(a: list[str], b: list[str]) -> None:
+    rows = {row for size in range(len(a) + 1) for row in itertools.combinations(a, size)}
+    assert longest_common(a, b) == max(
+        len(row) for size in range(len(b) + 1) for row in itertools.combinations(b, size) if row in rows
+    )
 
 
 def test_figures_of_others_are_those_of_perfect_and_of_wrong_texts() -> None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
 from charrnn.tasks.seq2seq import metrics, reward
 from charrnn.tasks.seq2seq.inputs import Batch, Encoded
-from charrnn.tasks.seq2seq.metrics import longest_common, words
+from charrnn.tasks.seq2seq.metrics import rouge_figures, words
 from charrnn.tasks.seq2seq.model import Seq2Seq, make_network
 from charrnn.tasks.seq2seq.objective import ObjectiveConfig, Seq2SeqObjective
 from charrnn.tasks.seq2seq.reward import RewardObjective, draw, overlap
@@ -33,6 +33,12 @@ def test_an_overlap_is_of_words_pairs_and_the_longest_row() -> None:
     shares = 2 * 3 / 7, 2 * 1 / 5, 2 * 3 / 7  # a, b and d of four and three; a b of three and two; a b d
     assert overlap(["a", "b", "c", "d"], ["a", "b", "d"]) == pytest.approx(sum(shares) / 3)
     assert words("Don't, 日本x") == ["Don", "'", "t", ",", "日", "本", "x"]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2, max_size=8), TEXTS)
+def test_an_overlap_is_the_mean_of_what_others_call_rouge(target: list[str], said: list[str]) -> None:
+    figures = rouge_figures([" ".join(target)], [" ".join(said)])
+    assert 100 * overlap(target, said) == pytest.approx(sum(figures.values()) / 3)
 
 
 @pytest.fixture
@@ -139,15 +145,6 @@ def test_where_all_draws_are_alike_the_targets_are_still_learned(objective: Rewa
     likelihood.next_loss().backward()
     for name, weight in objective.model.named_parameters():
         assert_close(ours[name], weight.grad, msg=name)
-
-
-@settings(max_examples=200)
-@given(TEXTS, TEXTS)
-def test_a_longest_common_row_stands_in_both(a: list[str], b: list[str]) -> None:
-    rows = {row for size in range(len(a) + 1) for row in itertools.combinations(a, size)}
-    assert longest_common(a, b) == max(
-        len(row) for size in range(len(b) + 1) for row in itertools.combinations(b, size) if row in rows
-    )
 
 
 def test_validation_is_the_risk_of_what_is_written(objective: RewardObjective) -> None:

@@ -143,6 +143,7 @@ def test_a_summary_repeats_no_row_that_summaries_hardly_repeat() -> None:
     assert training._rarely_repeated(encoded(*[plain] * 96, *[two] * 4)) == 2
     assert training._rarely_repeated(encoded(*[plain] * 90, *[two] * 6, *[three] * 4)) == 3
     assert training._rarely_repeated(encoded(three)) == 4
+    assert training._rarely_repeated(encoded([1] * 100_000)) is None
     assert training._rarely_repeated(encoded([1])) == 2
 
 
@@ -156,6 +157,12 @@ def test_rewards_that_do_harm_leave_what_was_learned(
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
     lines = MetricsLog(tmp_path / "rewarded" / "training" / "reward" / METRICS).read()
     assert [line["step"] for line in lines if "val_loss" in line] == [20, 40, 60, 80]  # it is not given up early
+
+
+def test_of_long_targets_the_beginning_is_learned_and_that_is_told(train: Train) -> None:
+    notes = Stop()
+    train(steps=1, max_target=2, report=notes)
+    assert any("more than 2 entries (max_target)" in note for note in notes.notes)
 
 
 def test_another_tasks_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
