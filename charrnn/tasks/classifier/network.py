@@ -39,7 +39,7 @@ class ClassifierConfig:
     """What a classifier's network is made of."""
 
     views: Views | None = None  # None, here and below: what suits the texts
-    cell: Cell = "mingru"
+    cell: Cell | None = None
     num_readers: int | None = None
     char_width: int | None = None
     char_layers: int | None = None
@@ -79,6 +79,7 @@ class ClassifierConfig:
         return replace(
             self,
             views=views,
+            cell=self.cell or "mingru",
             num_readers=self.num_readers or readers,
             char_width=self.char_width or width,
             char_layers=self.char_layers or layers,
@@ -100,6 +101,7 @@ class ClassifierConfig:
             "subword": (self.subword_width, self.subword_layers, self.subword_ngrams),
         }
         width, layers, ngrams = shapes[view]
+        assert self.cell is not None
         assert width is not None
         assert layers is not None
         return NetworkConfig(self.cell, hidden_size=width, num_layers=layers, dropout=self.dropout, ngrams=ngrams)

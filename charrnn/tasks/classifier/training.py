@@ -132,6 +132,7 @@ def fit_classifier(
         training = replace(training, minutes=_default_minutes(len(splits.train)))
     texts = [example.text for example in splits.train]
     objective, network = objective or ObjectiveConfig(), network.suited(texts)
+    assert network.cell is not None
     if objective.pretraining is None:
         objective = replace(objective, pretraining=0.0 if base is None else ADAPTATION)
     bptt_len = training.bptt_len or MAX_CHARS

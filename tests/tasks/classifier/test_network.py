@@ -141,7 +141,7 @@ def test_what_suits_the_texts_leaves_alone_what_was_chosen() -> None:
     assert single.num_readers < several.num_readers
     for texts in (names, sentences):
         rates = {"dropout": 0.0, "pooled_dropout": 0.1, "token_dropout": 0.0}
-        chosen = ClassifierConfig("subword", num_readers=2, char_width=48, char_layers=3, **rates)
+        chosen = ClassifierConfig("subword", "gru", num_readers=2, char_width=48, char_layers=3, **rates)
         assert chosen.suited(texts) == chosen
 
 

@@ -25,6 +25,7 @@ PLAIN = ObjectiveConfig(noisy_texts=0, recased_texts=0, label_smoothing=0, avera
 CPU = torch.device("cpu")
 CONFIG = ClassifierConfig(
     "both",
+    "mingru",
     num_readers=1,
     char_width=8,
     char_layers=1,
