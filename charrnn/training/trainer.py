@@ -31,7 +31,7 @@ from charrnn.training.optimizer import Optimizer
 STATE, METRICS = "state.safetensors", "metrics.jsonl"
 SAVE_SECONDS = 30.0
 LOG_EVERY = 10  # steps between readings of the loss, each of which waits for the device
-CALIBRATION_SECONDS = 2.0
+CALIBRATION_SECONDS = 5.0
 
 
 class Objective(Protocol):
@@ -291,7 +291,7 @@ class Trainer:
         self.objective.validate()
         begin = time.monotonic()
         times: list[float] = []
-        while len(times) < 5 or time.monotonic() - begin < min(CALIBRATION_SECONDS, seconds / 20):
+        while len(times) < 5 or time.monotonic() - begin < min(CALIBRATION_SECONDS, seconds / 40):
             start = time.monotonic()
             self._step(0.0).item()
             times.append(time.monotonic() - start)
@@ -301,7 +301,7 @@ class Trainer:
         self.restore(before)
         left = seconds - (time.monotonic() - begin) - validation_seconds * self.config.validations
         left *= 0.96  # for saving, logging and samples
-        return max(int(left / statistics.median(times)), 2 * self.config.validations)
+        return max(int(left / statistics.fmean(times)), 2 * self.config.validations)  # steps are of many lengths
 
     def _tick(self) -> None:
         now = time.monotonic()

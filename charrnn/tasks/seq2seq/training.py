@@ -54,8 +54,9 @@ REWARD = "reward"  # in `training`: the part of a run that learns from what the 
 # What differs between the tasks beside their data.
 TASK_SETTINGS: dict[Task, dict[str, Any]] = {
     "translate": {},
-    # A summary's words are those of its source: they are copied, most from its beginning and end.
-    "summarize": {"lexicon": 0, "max_source": 200},
+    # A summary's words are those of its source: they are copied, most from its beginning and end. It is short beside
+    # it: a step needs more entries to have enough that are written.
+    "summarize": {"lexicon": 0, "max_source": 200, "batch_tokens": 3000},
 }
 
 
@@ -194,6 +195,9 @@ class _Session:
             self._take_best()
             reward = RewardObjective(self._model({}), train, val, run.objective, seed=training.seed + 1, **options)
             part = training.part(rewarded)
+            if training.minutes is not None:  # what is left, whether the first part was quicker or slower than planned
+                left = training.minutes - self.progress[0].seconds / 60
+                part = replace(part, minutes=max(left, rewarded * training.minutes / 2))
             part = replace(part, num_validations=min(part.validations, REWARD_VALIDATIONS))
             self._train(reward, part, REWARDED_RATE * training.lr, folder / REWARD)
         self.seconds["training"] = sum(progress.seconds for progress in self.progress)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -126,6 +127,30 @@ def test_a_summarizer_with_ample_time_learns_from_what_it_writes(
     run = json.loads((tmp_path / "model" / "training" / "run.json").read_text())
     assert run["objective"]["rewarded"] == rewarded
     assert (tmp_path / "model" / "training" / "reward").exists() == (rewarded > 0)
+
+
+@pytest.mark.parametrize(("taken", "left"), [(30, 0.5), (45, 0.25), (50, 1 / 6), (70, 0.125)])
+def test_rewards_have_what_is_left_of_the_time(
+    taken: float, left: float, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[float | None] = []
+
+    class Quick(training.Trainer):
+        """Makes two steps, as if they took so many seconds."""
+
+        def plan(self) -> None:
+            budgets.append(self.config.minutes)
+            self.config = replace(self.config, minutes=None, steps=2)
+            super().plan()
+
+        def run(self) -> Progress:
+            super().run()
+            self.progress.seconds = taken
+            return self.progress
+
+    monkeypatch.setattr(training, "Trainer", Quick)
+    train(task="summarize", minutes=1.0, rewarded=0.25)
+    assert budgets == [pytest.approx(0.75), pytest.approx(left)]
 
 
 def test_a_summarizer_in_haste_does_not(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
