@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -146,6 +147,22 @@ def test_a_budget_of_minutes_leaves_no_trace_but_its_number_of_steps(make_run: M
     timed.trainer.run()
     counted = start(make_run("counted", steps=timed.trainer.progress.total_steps))
     assert_same(timed.trainer.capture(), counted.trainer.capture())
+
+
+def test_a_budget_of_minutes_is_kept_by_steps_of_many_lengths(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("charrnn.training.trainer.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    run = make_run(steps=None, minutes=0.5)
+
+    def take_time(loss: Tensor) -> Tensor:
+        clock[0] += 0.04 if run.objective.place % 3 == 0 else 0.01
+        return loss
+
+    run.objective.spoil = take_time
+    start(run)
+    assert 0.9 * 30 < run.trainer.progress.seconds < clock[0] < 30
 
 
 @pytest.mark.parametrize(("steps", "count"), [(40, 4), (100, 12), (37, 5), (5, 5), (3, 12), (1, 1)])
