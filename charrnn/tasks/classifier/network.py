@@ -43,10 +43,10 @@ class ClassifierConfig:
     num_readers: int | None = None
     char_width: int | None = None
     char_layers: int | None = None
-    subword_width: int = 64
-    subword_layers: int = 1
-    char_ngrams: int = 0  # those of the language model that the forward encoder starts from
-    subword_ngrams: int = 0
+    subword_width: int | None = None
+    subword_layers: int | None = None
+    char_ngrams: int | None = None  # those of the language model that the forward encoder starts from
+    subword_ngrams: int | None = None
     subword_vocab_size: int = 4000  # most entries
     dropout: float | None = None  # of the layers
     pooled_dropout: float | None = None
@@ -83,6 +83,10 @@ class ClassifierConfig:
             num_readers=self.num_readers or readers,
             char_width=self.char_width or width,
             char_layers=self.char_layers or layers,
+            subword_width=self.subword_width or 64,
+            subword_layers=self.subword_layers or 1,
+            char_ngrams=self.char_ngrams or 0,
+            subword_ngrams=self.subword_ngrams or 0,
             dropout=dropouts["dropout"] if self.dropout is None else self.dropout,
             pooled_dropout=dropouts["pooled_dropout"] if self.pooled_dropout is None else self.pooled_dropout,
             token_dropout=dropouts["token_dropout"] if self.token_dropout is None else self.token_dropout,

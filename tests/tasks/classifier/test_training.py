@@ -276,8 +276,9 @@ def test_a_language_model_is_where_its_view_starts(
         train("other", **{f"{view}_ngrams": 5})
     with pytest.raises(UsageError, match=f"leave {view}_width out"):
         train("other", model=tmp_path / "base", **{f"{view}_width": 24})
-    with pytest.raises(UsageError, match="leave cell out"):
-        train("other", model=tmp_path / "base", cell="mingru")
+    for name, usual in (("cell", "mingru"), (f"{view}_layers", 1)):  # what there is without a model
+        with pytest.raises(UsageError, match=f"leave {name} out"):
+            train("other", model=tmp_path / "base", **{name: usual})
     with pytest.raises(UsageError, match="views must be"):
         train("other", model=tmp_path / "base", views="char" if view == "subword" else "subword", **layers)
 
