@@ -31,7 +31,7 @@ from charrnn.tasks.seq2seq.search import COMPACTION
 from charrnn.training.trainer import Units
 
 DRAWS = 4  # of each source
-LIKELIHOOD = 0.3  # weight of the targets' mean nats beside the risk, so that it stays a language
+LIKELIHOOD = 0.1  # weight of the targets' mean nats beside the risk, so that it stays a language
 EXTRA = 5  # entries that a draw may have beyond the longest target of its batch
 
 

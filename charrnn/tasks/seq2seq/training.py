@@ -38,7 +38,7 @@ from charrnn.training.trainer import STATE, Progress, Report, Trainer
 DEFAULT_MINUTES = 10.0
 BATCH_PAIRS = 256  # in a step, at most
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
-REWARDED = 0.25  # of the budget, where a summarizer has time for it
+REWARDED = 1 / 3  # of the budget, where a summarizer has time for it
 REWARDED_MINUTES = 6.0  # for each million entries of the pairs, from which on it has: it must write well before
 REWARDED_RATE = 1 / 8  # of the learning rate
 REWARD_VALIDATIONS = 4  # while it learns from what it writes: most is gained last, as the rate comes near zero

@@ -112,7 +112,7 @@ def test_what_is_left_open_suits_pairs_and_task(train: Train) -> None:
 @pytest.mark.parametrize(
     ("settings", "rewarded"),
     [
-        ({"task": "summarize", "minutes": 0.02}, 0.25),
+        ({"task": "summarize", "minutes": 0.02}, training.REWARDED),
         ({"task": "summarize", "minutes": 0.02, "rewarded": 0.0}, 0.0),
         ({"task": "summarize", "steps": 2}, 0.0),
         ({"task": "translate", "minutes": 0.02}, 0.0),
