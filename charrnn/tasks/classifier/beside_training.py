@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from charrnn.tasks.classifier.beside import Beside
-from charrnn.tasks.classifier.calibration import accuracy
+from charrnn.tasks.classifier.calibration import accuracy, calibrated_nats
 from charrnn.tasks.classifier.class_ngrams import MOST_CLASSES, ClassNGrams
-from charrnn.tasks.classifier.linear import LinearModel, as_meant
+from charrnn.tasks.classifier.linear import LinearConfig, LinearModel, as_meant
+from charrnn.tasks.classifier.network import are_single_words
 from charrnn.tasks.classifier.objective import common_letters
 from charrnn.tasks.classifier.run import Run
 from charrnn.tasks.classifier.spelling import Spelling
@@ -35,6 +38,7 @@ class BesideTraining:
         self.val_texts, self.val_targets = val
         assert run.training.bptt_len is not None
         self.letters = common_letters(self.texts, run.training.bptt_len, run.training.seed)
+        self.choosing = [*self.val_texts, *self._with_mistakes(self.val_texts)]
 
     def fit(self) -> Beside:
         """The models, each as it is best on validation texts."""
@@ -45,25 +49,31 @@ class BesideTraining:
         """The same kinds of models, on validation texts too."""
         texts, targets = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
         spelling = None if beside.linear.spelling is None else Spelling.learn(texts)
-        linear = self._fit_linear(texts, targets, beside.linear.words, spelling)
+        linear = self._fit_linear(texts, targets, beside.linear.config, spelling, beside.linear.words)
         return Beside(linear, self._fit_ngrams(texts, targets, spelling))
 
     def _best_linear(self) -> LinearModel:
-        """With unknown words as they stand or as known ones, and with what words mean or without."""
+        """With unknown words as they stand or as known ones, and with each of the richer kinds of features or without:
+        whichever makes validation texts likelier, as they are and with typing mistakes."""
         begin, run = time.monotonic(), self.run
-        linear = self._fit_linear(self.texts, self.targets)
+        parts: dict[str, Any] = {"config": replace(run.linear, openings=False)}
+        linear = self._fit_linear(self.texts, self.targets, **parts)
         if run.linear.spelling and (spelling := self._spelling_that_helps(linear)):
-            linear = self._fit_linear(self.texts, self.targets, spelling=spelling)
-        meant = as_meant(self.val_texts, linear.spelling)
-        right = accuracy(linear.scores(*meant), self.val_targets)
+            parts["spelling"] = spelling
+            linear = self._fit_linear(self.texts, self.targets, **parts)
+        lost = self._nats(linear, linear.spelling)
+        richer: dict[str, dict[str, Any]] = {}
+        if run.linear.openings and not are_single_words(self.texts):
+            richer["pairs with the first words"] = {"config": run.linear}
         if run.words is not None:
-            informed = self._fit_linear(self.texts, self.targets, run.words, linear.spelling)
-            with_words = accuracy(informed.scores(*meant), self.val_targets)
-            self.report.note(
-                f"what words mean: {100 * with_words:.1f} % right on validation with it, {100 * right:.1f} % without"
-            )
-            if with_words > right:
-                linear, right = informed, with_words
+            richer["what words mean"] = {"words": run.words}
+        for name, more in richer.items():
+            other = self._fit_linear(self.texts, self.targets, **parts | more)
+            with_it = self._nats(other, other.spelling)
+            self.report.note(f"{name}: {with_it:.4f} nats a validation text with it, {lost:.4f} without")
+            if with_it < lost:
+                linear, lost, parts = other, with_it, parts | more
+        right = accuracy(linear.scores(*as_meant(self.val_texts, linear.spelling)), self.val_targets)
         self.report.note(
             f"linear model: {linear.weight.numel():,} weights in {time.monotonic() - begin:.1f} s, "
             f"{100 * right:.1f} % right on validation"
@@ -71,16 +81,19 @@ class BesideTraining:
         return linear
 
     def _spelling_that_helps(self, linear: LinearModel) -> Spelling | None:
-        """That of the training texts, if more validation texts are right with it, half of them with typing mistakes."""
-        texts = [*self.val_texts, *self._with_mistakes(self.val_texts)]
-        targets = torch.cat([self.val_targets, self.val_targets])
+        """That of the training texts, if validation texts are likelier with it."""
         spelling = Spelling.learn(self.texts)
-        as_they_stand, right = (accuracy(linear.scores(*as_meant(texts, own)), targets) for own in (None, spelling))
+        with_it, lost = self._nats(linear, spelling), self._nats(linear, None)
         self.report.note(
-            f"unknown words read as known ones: {100 * right:.1f} % right on validation, half of it with typing "
-            f"mistakes, {100 * as_they_stand:.1f} % as they stand"
+            f"unknown words read as known ones: {with_it:.4f} nats a validation text with it, {lost:.4f} without, "
+            "half of them with typing mistakes"
         )
-        return spelling if right > as_they_stand else None
+        return spelling if with_it < lost else None
+
+    def _nats(self, linear: LinearModel, spelling: Spelling | None) -> float:
+        """Of a validation text, half of them with typing mistakes, at the best temperature."""
+        scores = linear.scores(*as_meant(self.choosing, spelling))
+        return calibrated_nats(scores, torch.cat([self.val_targets, self.val_targets]))
 
     def _with_mistakes(self, texts: Sequence[str]) -> list[str]:
         """The texts with typing mistakes, as the network sees them in training."""
@@ -91,16 +104,17 @@ class BesideTraining:
         self,
         texts: Sequence[str],
         targets: Tensor,
-        words: WordVectors | None = None,
+        config: LinearConfig,
         spelling: Spelling | None = None,
+        words: WordVectors | None = None,
     ) -> LinearModel:
         run = self.run
         belongs = targets.bool() if targets.dim() > 1 else _one_hot(targets, len(run.splits.labels))
-        copies = 0 if spelling is None else run.linear.noisy_copies
+        copies = 0 if spelling is None else config.noisy_copies
         return LinearModel.fit(
             [*texts, *self._with_mistakes([*texts] * copies)],
             belongs.repeat(1 + copies, 1).numpy(),
-            run.linear,
+            config,
             words=words,
             spelling=spelling,
             balanced=run.objective.balanced,

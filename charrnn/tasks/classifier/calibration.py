@@ -77,7 +77,7 @@ def fit_blend(scores: Sequence[Tensor], targets: Tensor) -> Blend:
 
 def calibrated_nats(logits: Tensor, targets: Tensor) -> float:
     """`nats` at the best of some temperatures: how much is known, however boldly it is said."""
-    scales = torch.linspace(math.log(0.1), math.log(3), 25).exp().tolist()
+    scales = torch.linspace(math.log(0.1), math.log(10), 33).exp().tolist()
     return min(nats(scale * logits, targets).item() for scale in scales)
 
 

@@ -2,9 +2,10 @@
 support vector machine.
 
 Texts are UTF-32 code points, joined: text i is points[starts[i]:starts[i + 1]], its words parted by single spaces,
-with a space at either end. There are three kinds of features, told apart by the lowest two bits of a bucket:
-n-grams of characters within a word and the spaces around it (0), words and pairs of neighbours (1), and pairs of words
-no further apart than some distance, whatever stands between them, the beginning of the text being a word (2).
+with a space at either end. There are four kinds of features, told apart by the lowest two bits of a bucket:
+n-grams of characters within a word and the spaces around it (0), words and pairs of neighbours (1), pairs of words
+no further apart than some distance, whatever stands between them, the beginning of the text being a word (2), and of
+the first and the second word, and of both as one, each with each of the words that follow, up to some word (3).
 
 Shapes: N texts, K buckets, F features (buckets that are in use), C classes.
 """
@@ -13,7 +14,7 @@ import numpy as np
 from numba import int64, njit, prange, uint64
 
 SPACE = 32
-CHARACTERS, WORDS, PAIRS = 0, 1, 2
+CHARACTERS, WORDS, PAIRS, OPENINGS = 0, 1, 2, 3
 MULTIPLIER = uint64(0x9E3779B97F4A7C15)
 BEGINNING = uint64(1)
 
@@ -32,7 +33,7 @@ def _bucket(state, kind, num_buckets):
 
 
 @njit(cache=True)
-def _buckets_at(text, start, char_lengths, distance, num_buckets, out):
+def _buckets_at(text, start, char_lengths, distance, opening, num_buckets, out):
     """Write the buckets of all features that begin at a place of a text to `out`; returns how many there are."""
     count = 0
     state = MULTIPLIER
@@ -69,25 +70,48 @@ def _buckets_at(text, start, char_lengths, distance, num_buckets, out):
             if words > distance:
                 break
             state = MULTIPLIER
+    if start == 0:
+        first, second = uint64(0), uint64(0)
+        state = MULTIPLIER
+        words = 0
+        for end in range(1, len(text)):
+            if words == opening:
+                break
+            if text[end] != SPACE:
+                state = mix(state, text[end])
+                continue
+            words += 1
+            if words == 1:
+                first = state
+            else:
+                out[count] = _bucket(mix(mix(first, 1), state), OPENINGS, num_buckets)
+                count += 1
+                if words == 2:
+                    second = state
+                else:
+                    out[count] = _bucket(mix(mix(second, 2), state), OPENINGS, num_buckets)
+                    out[count + 1] = _bucket(mix(mix(mix(first, SPACE), second), state), OPENINGS, num_buckets)
+                    count += 2
+            state = MULTIPLIER
     return count
 
 
 @njit(inline="always")
-def _most_at(char_lengths, distance):
+def _most_at(char_lengths, distance, opening):
     """How many features begin at a place, at most."""
-    return char_lengths[1] + 2 * distance + 2
+    return char_lengths[1] + 2 * distance + 2 + 3 * opening
 
 
 @njit(cache=True)
-def document_counts(points, starts, char_lengths, distance, num_buckets):
+def document_counts(points, starts, char_lengths, distance, opening, num_buckets):
     """In how many texts each bucket occurs: (K,)."""
     counts = np.zeros(num_buckets, np.int32)
     last_text = np.full(num_buckets, -1, np.int32)
-    buckets = np.empty(_most_at(char_lengths, distance), np.int64)
+    buckets = np.empty(_most_at(char_lengths, distance, opening), np.int64)
     for i in range(len(starts) - 1):
         text = points[starts[i] : starts[i + 1]]
         for start in range(len(text) - 1):
-            for k in range(_buckets_at(text, start, char_lengths, distance, num_buckets, buckets)):
+            for k in range(_buckets_at(text, start, char_lengths, distance, opening, num_buckets, buckets)):
                 bucket = buckets[k]
                 if last_text[bucket] != i:
                     last_text[bucket] = i
@@ -96,7 +120,7 @@ def document_counts(points, starts, char_lengths, distance, num_buckets):
 
 
 @njit(cache=True)
-def feature_values(points, starts, char_lengths, distance, feature_of, kinds, idf):
+def feature_values(points, starts, char_lengths, distance, opening, feature_of, kinds, idf):
     """Weighted features of all texts, sparse: offsets (N + 1,), features (…,) and values (…,) of text after text.
 
     feature_of (K,) gives the feature of a bucket, or −1; kinds (F,), idf (F,). A value is (1 + ln count)·idf, and
@@ -106,7 +130,7 @@ def feature_values(points, starts, char_lengths, distance, feature_of, kinds, id
     features = np.empty(1024, np.int32)
     values = np.empty(1024, np.float32)
     counts = np.zeros(len(idf), np.int32)
-    buckets = np.empty(_most_at(char_lengths, distance), np.int64)
+    buckets = np.empty(_most_at(char_lengths, distance, opening), np.int64)
     total = 0
     for i in range(len(starts) - 1):
         text = points[starts[i] : starts[i + 1]]
@@ -115,14 +139,14 @@ def feature_values(points, starts, char_lengths, distance, feature_of, kinds, id
             while total + len(buckets) > len(features):
                 features = np.concatenate((features, np.empty_like(features)))
                 values = np.concatenate((values, np.empty_like(values)))
-            for k in range(_buckets_at(text, start, char_lengths, distance, len(feature_of), buckets)):
+            for k in range(_buckets_at(text, start, char_lengths, distance, opening, len(feature_of), buckets)):
                 feature = feature_of[buckets[k]]
                 if feature >= 0:
                     if counts[feature] == 0:
                         features[total] = feature
                         total += 1
                     counts[feature] += 1
-        squares = np.zeros(3)
+        squares = np.zeros(4)
         for k in range(begin, total):
             feature = features[k]
             value = (1 + np.log(counts[feature])) * idf[feature]

@@ -1,5 +1,5 @@
-"""A linear support vector machine over n-grams of characters, words and pairs of near words: what a text says,
-however it is arranged.
+"""A linear support vector machine over n-grams of characters, words, pairs of near words, and of the first words with
+all others: what a text says, however it is arranged.
 
 All are hashed into buckets; those that training texts hold become features, weighted by term frequency times
 inverse document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One
@@ -32,6 +32,7 @@ MAX_FEATURES = 1 << 20
 MAX_WEIGHTS = 1 << 24  # F·C at most: many classes leave room for fewer features
 MAX_VISITS = 1e10  # of features while training: very many texts of very many classes get fewer epochs
 MAX_EPOCHS = 50
+OPENING_WORDS = 40  # of a text, which its first two are paired with
 
 Array = npt.NDArray[Any]
 
@@ -43,6 +44,7 @@ class LinearConfig:
     min_chars: int = 1  # n-grams of characters, within words
     max_chars: int = 5
     pair_distance: int = 4  # of two words in a text that count as a pair, at most; the beginning is a word too
+    openings: bool = True  # the first two words of a text may be paired with each of the others
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
     spelling: bool = True  # unknown words may be read as known ones
@@ -181,5 +183,5 @@ def as_meant(texts: Sequence[str], spelling: Spelling | None) -> tuple[Array, Ar
     return (points, starts) if spelling is None else spelling.correct(points, starts)
 
 
-def _reach(config: LinearConfig) -> tuple[tuple[int, int], int]:
-    return (config.min_chars, config.max_chars), config.pair_distance
+def _reach(config: LinearConfig) -> tuple[tuple[int, int], int, int]:
+    return (config.min_chars, config.max_chars), config.pair_distance, OPENING_WORDS if config.openings else 0

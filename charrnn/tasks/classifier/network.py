@@ -71,8 +71,7 @@ class ClassifierConfig:
         Of single words there is nothing but characters to read, and one reader that sees them three times as often is
         better than three.
         """
-        words = sum(len(text.split()) for text in texts) / max(len(texts), 1)
-        views = self.views or ("char" if words < SINGLE_WORDS else "both")
+        views = self.views or ("char" if are_single_words(texts) else "both")
         readers, width, layers = (1, 128, 2) if views == "char" else (NUM_READERS, 64, 1)
         less = min(DROPOUT_TEXTS / max(len(texts), 1), 1.0)
         dropouts = {name: less * rate for name, rate in DROPOUTS.items()}
@@ -109,6 +108,11 @@ class ClassifierConfig:
         assert width is not None
         assert layers is not None
         return NetworkConfig(self.cell, hidden_size=width, num_layers=layers, dropout=self.dropout, ngrams=ngrams)
+
+
+def are_single_words(texts: Sequence[str]) -> bool:
+    """Whether they are words or names, most of them."""
+    return sum(len(text.split()) for text in texts) < SINGLE_WORDS * max(len(texts), 1)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,10 @@ def features(text: str) -> tuple[Counter[str], ...]:
         for i in range(len(begun))
         for j in range(i + 1, min(i + CONFIG.pair_distance, len(words)) + 1)
     ]
-    return characters, Counter([*words, *neighbours]), Counter(pairs)
+    first, second = [*words, "", ""][:2]
+    openings = [f"1 {first} {word}" for word in words[1:]]
+    openings += [f"{opening} {word}" for word in words[2:] for opening in (f"2 {second}", f"{first} {second}")]
+    return characters, Counter([*words, *neighbours]), Counter(pairs), Counter(openings)
 
 
 def said(model: LinearModel, texts: list[str]) -> Tensor:
@@ -52,15 +55,15 @@ def test_features_have_their_weights(texts: list[str]) -> None:
     assume(any(map(TOKEN.findall, texts)))
     model = LinearModel.fit(texts, np.eye(2, dtype=bool)[[i % 2 for i in range(len(texts))]], CONFIG)
     found = [features(text) for text in texts]
-    texts_with: list[Counter[str]] = [Counter(), Counter(), Counter()]
+    texts_with: list[Counter[str]] = [Counter() for _ in range(4)]
     for kinds in found:
-        for kind in range(3):
+        for kind in range(4):
             texts_with[kind].update(kinds[kind].keys())
     assert len(model.buckets) == sum(map(len, texts_with))
     offsets, numbers, values = model._features(*as_meant(texts, None))
     for i, kinds in enumerate(found):
         expected: list[float] = []
-        for kind in range(3):
+        for kind in range(4):
             weights = [
                 (1 + math.log(count)) * (math.log((1 + len(texts)) / (1 + texts_with[kind][gram])) + 1)
                 for gram, count in kinds[kind].items()
@@ -96,6 +99,21 @@ def test_pairs_may_be_as_far_apart_as_a_text_is_long() -> None:
     offsets, numbers, _ = model._features(*as_meant([text, "a b"], None))
     assert offsets[1] > 300 * 301 / 2  # all pairs, the beginning with each word among them
     assert sorted(numbers[: offsets[1]]) == sorted(set(numbers[: offsets[1]].tolist()))
+
+
+def test_a_text_has_an_opening_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, belongs = [" ".join(f"w{i}" for i in range(60)), "a b"], np.eye(2, dtype=bool)
+    number = {}
+    for words in (0, 1, 2, 7, 1000):
+        monkeypatch.setattr(linear, "OPENING_WORDS", words)
+        number[words] = len(LinearModel.fit(texts, belongs, CONFIG).buckets)
+    assert {words: count - number[0] for words, count in number.items()} == {
+        **{0: 0, 1: 0, 2: 2},  # of the short text too
+        7: 1 + 6 + 5 + 5,
+        1000: 1 + 59 + 58 + 58,
+    }
+    plain = LinearModel.fit(texts, belongs, replace(CONFIG, openings=False))
+    assert len(plain.buckets) == number[0]
 
 
 def test_labels_are_learned_and_few_enough_features_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

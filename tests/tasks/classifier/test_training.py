@@ -97,22 +97,25 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
 
 
 def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_path: Path) -> None:
-    """With words that must be known as a whole it does; where their last letter tells all, it does not."""
+    """With words that must be known as a whole it does; where the last letter tells all, and the known words that are
+    nearest have another, it does not."""
     draw = random.Random(0)
     words = ["".join(draw.choices("abcd", k=7)) for _ in range(150)]
-    names = ["".join(letters) for letters in itertools.product("bcdfghjklm", "npqrstvwxz", "ao")]
-    draw.shuffle(names)
+    names = [f"{one}{two}{draw.choice('ao')}" for one, two in itertools.product("bcdfghjklm", "npqrstvwxz")]
+    strangers = [name[:2] + ("o" if name[2] == "a" else "a") for name in names]
     rows = {
         True: [f"{'odd' if i % 2 else 'even'}\t{word} {k}" for k in range(3) for i, word in enumerate(words)],
-        False: [f"{name[-1]}\t{name}" for name in names],
+        False: 4 * [f"{name[2]}\t{name}" for name in names],
     }
+    val = tmp_path / "strangers.tsv"
+    val.write_text("\n".join(["label\ttext", *(f"{name[2]}\t{name}" for name in strangers)]))
     for helps, lines in rows.items():
         texts, notes = tmp_path / f"{helps}.tsv", Stop()
         texts.write_text("\n".join(["label\ttext", *lines]))
-        model = train(f"model {helps}", texts, report=notes)
+        model = train(f"model {helps}", texts, val=None if helps else val, report=notes)
         (note,) = (note for note in notes.notes if note.startswith("unknown words"))
-        as_meant, as_they_stand = map(float, re.findall(r"([\d.]+) %", note))
-        assert (as_meant > as_they_stand) == helps
+        with_it, without = map(float, re.findall(r"\d+\.\d+", note))
+        assert (with_it < without) == helps
         assert (model.beside.linear.spelling is not None) == helps
         loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
         spoiled = [words[0][1:], "xpa"]
@@ -144,6 +147,32 @@ def test_classes_have_models_of_their_own_unless_they_are_many(
         alone = json.loads((tmp_path / name / "report.json").read_text())["alone"]
         assert alone.keys() == {"network", "linear"}
         assert charrnn.load(tmp_path / name).probabilities(["owl"]).shape == (1, len(classifier.labels))
+
+
+def test_openings_are_used_where_they_help(train: Train, tmp_path: Path) -> None:
+    """The first word turns the meaning of the last, far from it; or the last word alone tells all."""
+    draw = random.Random(0)
+    fillers = ["north", "south", "west", "east", "up", "down"]
+    texts = [(first, draw.sample(fillers, 5), last) for first in ("is", "not") for last in ("hot", "cold") * 40]
+    rows = {
+        True: [
+            f"{(first == 'is') == (last == 'hot')}\t{first} {' '.join(between)} {last}"
+            for first, between, last in texts
+        ],
+        False: [f"{last == 'hot'}\t{first} {' '.join(between)} {last}" for first, between, last in texts],
+    }
+    for helps, lines in rows.items():
+        draw.shuffle(lines)
+        path, notes = tmp_path / f"{helps}.tsv", Stop()
+        path.write_text("\n".join(["label\ttext", *lines]))
+        model = train(f"model {helps}", path, spelling=False, report=notes)
+        (note,) = (note for note in notes.notes if note.startswith("pairs with the first words"))
+        with_it, without = map(float, re.findall(r"\d+\.\d+", note))
+        assert (with_it < without) == helps
+        assert model.beside.linear.config.openings == helps
+        loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
+        assert torch.equal(loaded.probabilities(["is north hot"]), model.probabilities(["is north hot"]))
+    assert not train("without", tmp_path / "True.tsv", openings=False).beside.linear.config.openings
 
 
 def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) -> None:
