@@ -214,12 +214,21 @@ class Reader(nn.Module):
         for name, (ids, lengths) in zip(self.views, inputs, strict=True):
             view, pooling = cast(View, self.views[name]), self.poolings[name]
             if len(ids) <= window:
-                total = pooling(view(ids, lengths), lengths)
+                pooled.append(pooling(view(ids, lengths), lengths))
             else:
                 parts = (pooling(part, lengths.new_tensor([len(part)])) for part in view.windows(ids, window))
-                total = reduce(Pooled.join, parts)
-            pooled += [total.mean, total.highest]
-        return cast(Tensor, self.head(self.dropout(torch.cat(pooled, dim=-1)))).float()
+                pooled.append(reduce(Pooled.join, parts))
+        return self._said(pooled)
+
+    def read(self, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+        """The logits (B, C), and of each view the features (T, B, 2·D) that they come from."""
+        features = [view(*read) for view, read in zip(self.views.values(), inputs, strict=True)]
+        poolings = zip(self.poolings.values(), features, inputs, strict=True)
+        return self._said([pooling(view, lengths) for pooling, view, (_, lengths) in poolings]), features
+
+    def _said(self, pooled: Sequence[Pooled]) -> Tensor:
+        known = [part for total in pooled for part in (total.mean, total.highest)]
+        return cast(Tensor, self.head(self.dropout(torch.cat(known, dim=-1)))).float()
 
 
 class ClassifierNetwork(nn.Module):
@@ -238,11 +247,12 @@ class ClassifierNetwork(nn.Module):
 
         A text longer than a window must be alone (B = 1): it is read in windows.
         """
-        return self.of_each(inputs, window).mean(0)
+        return torch.stack([reader(inputs, window) for reader in self.readers]).mean(0)
 
-    def of_each(self, inputs: Inputs, window: int = WINDOW) -> Tensor:
-        """The logits (R, B, C) of all readers."""
-        return torch.stack([reader(inputs, window) for reader in self.readers])
+    def read(self, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+        """The logits (R, B, C) of all readers, and the features (T, B, 2·D) of all views, reader after reader."""
+        logits, features = zip(*(cast(Reader, reader).read(inputs) for reader in self.readers), strict=True)
+        return torch.stack(logits), [view for of_reader in features for view in of_reader]
 
     @property
     def device(self) -> torch.device:

@@ -5,6 +5,7 @@ Shapes: T time, B batch, D width of a view, N texts, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -40,15 +41,16 @@ class ObjectiveConfig:
     noise: float = 0.15  # largest share of their characters that is changed
     recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
-    pretraining: float | None = (
-        None  # share of the budget in which the encoders learn to read; None: see `fit_classifier`
-    )
+    pretraining: float | None = None  # share of the budget in which the encoders learn to read; None: what suits them
+    reading: float | None = None  # weight of reading, beside the labels, from then on; None: what suits the texts
 
     def __post_init__(self) -> None:
         for name in ("label_smoothing", "noisy_texts", "noise", "recased_texts", "averaging", "pretraining"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {value}")
+        if self.reading is not None and not 0 <= self.reading < math.inf:
+            raise UsageError(f"reading must be at least 0, not {self.reading}")
 
 
 class TextBatches:
@@ -112,11 +114,13 @@ def common_letters(texts: Sequence[str], max_chars: int, seed: int) -> str:
 
 
 class ClassifierObjective:
-    """Cross-entropy of the labels: with several a text, of each label on its own."""
+    """Cross-entropy of the labels: with several a text, of each label on its own. Beside it, the encoders predict what
+    comes next and what came before, from the same features: so they learn the texts by heart later."""
 
     def __init__(
         self,
         network: ClassifierNetwork,
+        reading: ReadingModel,
         batches: TextBatches,
         targets: Tensor,
         val_texts: Sequence[str],
@@ -125,7 +129,9 @@ class ClassifierObjective:
         precision: str,
     ) -> None:
         """Targets (N,) are classes, or (N, C) zeros and ones."""
-        self.model = network
+        self.network, self.reading = network, reading
+        joined = nn.ModuleDict({"network": network, "reading": reading})
+        self.model: nn.Module = joined if batches.config.reading else network
         self.batches = batches
         self.targets = targets
         self.val_texts, self.val_targets = [text[: batches.max_chars] for text in val_texts], val_targets
@@ -138,13 +144,18 @@ class ClassifierObjective:
         self.val_logits = torch.empty(0)  # (N, C) of the latest validation
 
     def next_loss(self) -> Tensor:
-        """Mean nats of the next batch."""
+        """Mean nats of the next batch, and of a token in it times its weight."""
         self.average.follow()
         indices, inputs = self.batches.next_batch()
-        targets = self.targets[indices].to(self.device)
+        share = self.batches.config.reading
         with autocast(self.device, self.precision):
-            logits = self.model.of_each(inputs).flatten(0, 1)  # each reader learns on its own
-        targets = targets.repeat(len(self.model.readers), *[1] * (targets.dim() - 1))
+            logits, features = self.network.read(inputs)
+            read = share * self.reading.loss(features, inputs) if share else 0.0
+        return self._loss(logits.flatten(0, 1), self.targets[indices].to(self.device)) + read
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Each reader learns on its own: logits (R·B, C), targets (B,) or (B, C)."""
+        targets = targets.repeat(len(self.network.readers), *[1] * (targets.dim() - 1))
         weight = None if self.weight is None else self.weight.to(self.device)
         smoothing = self.batches.config.label_smoothing
         if targets.dim() == 1:
@@ -157,7 +168,7 @@ class ClassifierObjective:
         """Nats a validation text at the best temperature, with the averaged weights, which are those that are kept."""
         with self.average.in_place():
             encoded = encode(self.val_texts, self.batches.vocabs)
-            self.val_logits = logits_of(self.model, encoded, self.device, self.precision)
+            self.val_logits = logits_of(self.network, encoded, self.device, self.precision)
         return calibrated_nats(self.val_logits, self.val_targets)
 
     def position(self) -> dict[str, Tensor]:
@@ -185,10 +196,14 @@ class ReadingModel(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Of each view, ids (T, B) and lengths (B,) → mean nats of all predictions, all views weighing the same."""
+        return self.loss([view(*read) for view, read in zip(self.views, cycle(inputs), strict=False)], inputs)
+
+    def loss(self, features: Sequence[Tensor], inputs: Inputs) -> Tensor:
+        """The same, given the features (T, B, 2·D) of all views, reader after reader."""
         losses = []
-        for view, heads, (ids, lengths) in zip(self.views, self.heads, cycle(inputs), strict=False):
+        for read, heads, (ids, lengths) in zip(features, self.heads, cycle(inputs), strict=False):
             forwards, backwards = (cast(nn.Linear, head) for head in cast(nn.ModuleList, heads))
-            there, back = view(ids, lengths).chunk(2, dim=-1)
+            there, back = read.chunk(2, dim=-1)
             inside = torch.arange(1, len(ids), device=ids.device)[:, None] < lengths
             known = ids.clamp(max=forwards.out_features - 1)
             losses.append(F.cross_entropy(forwards(there[:-1][inside]).float(), known[1:][inside]))

@@ -36,7 +36,14 @@ from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, 
 from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
 from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.model import Classifier, write_weights
-from charrnn.tasks.classifier.network import WINDOW, ClassifierConfig, ClassifierNetwork, View, ViewName
+from charrnn.tasks.classifier.network import (
+    WINDOW,
+    ClassifierConfig,
+    ClassifierNetwork,
+    View,
+    ViewName,
+    are_single_words,
+)
 from charrnn.tasks.classifier.objective import (
     ClassifierObjective,
     ObjectiveConfig,
@@ -56,6 +63,7 @@ TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default minutes grow with the ro
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
+READING = 0.5  # weight of reading beside the labels of single words
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
 PRETRAINING, PRETRAINED = "pretraining", "encoders.safetensors"
@@ -135,6 +143,8 @@ def fit_classifier(
     assert network.cell is not None
     if objective.pretraining is None:
         objective = replace(objective, pretraining=0.0 if base is None else ADAPTATION)
+    if objective.reading is None:
+        objective = replace(objective, reading=READING if are_single_words(texts) else 0.0)
     bptt_len = training.bptt_len or MAX_CHARS
     if bptt_len + 2 > WINDOW:
         raise UsageError(f"bptt_len must be at most {WINDOW - 2}, not {bptt_len}")
@@ -249,13 +259,15 @@ class _Session:
         torch.manual_seed(self.run.training.seed)
         self.objective = ClassifierObjective(
             self.network,
+            self.reading,
             self._batches(),
             self.targets,
             [self.val_texts[i] for i in self.watched],
             self.val_targets[self.watched],
             precision=self.run.training.precision,
         )
-        self.report.note("learning the labels")
+        weight = self.run.objective.reading
+        self.report.note("learning the labels" + (f", and to read, at weight {weight:g} in the loss" if weight else ""))
         assert self.run.objective.pretraining is not None
         share = 1 - self.run.objective.pretraining
         directory = self.output / "training"

@@ -21,7 +21,7 @@ from charrnn.tasks.classifier.objective import (
 )
 
 TEXTS = [f"text number {i} " + "la " * (i % 5) for i in range(40)]
-PLAIN = ObjectiveConfig(noisy_texts=0, recased_texts=0, label_smoothing=0, averaging=0)
+PLAIN = ObjectiveConfig(noisy_texts=0, recased_texts=0, label_smoothing=0, averaging=0, reading=0)
 CPU = torch.device("cpu")
 CONFIG = ClassifierConfig(
     "both",
@@ -53,8 +53,9 @@ def make_network() -> ClassifierNetwork:
 def make() -> MakeObjective:
     def make(targets: torch.Tensor | None = None, **options: Any) -> ClassifierObjective:
         targets = torch.arange(40) % 3 if targets is None else targets
-        batches = make_batches(ObjectiveConfig(**{**vars(PLAIN), **options}))
-        return ClassifierObjective(make_network(), batches, targets, TEXTS[:9], targets[:9], precision="fp32")
+        batches, network = make_batches(ObjectiveConfig(**{**vars(PLAIN), **options})), make_network()
+        reading = ReadingModel(network)
+        return ClassifierObjective(network, reading, batches, targets, TEXTS[:9], targets[:9], precision="fp32")
 
     return make
 
@@ -62,7 +63,7 @@ def make() -> MakeObjective:
 def test_the_losses_of_a_pass_are_those_of_all_texts(make: MakeObjective) -> None:
     objective = make()
     losses = [objective.next_loss().item() for _ in range(5)]  # of eight texts each
-    logits = logits_of(objective.model, encode(TEXTS, VOCABS), CPU, "fp32")
+    logits = logits_of(objective.network, encode(TEXTS, VOCABS), CPU, "fp32")
     expected = F.cross_entropy(logits, objective.targets).item()
     assert sum(losses) / 5 == pytest.approx(expected, rel=1e-4)
 
@@ -71,7 +72,7 @@ def test_several_labels_are_learned_each_on_its_own(make: MakeObjective) -> None
     targets = torch.stack([torch.ones(40), torch.zeros(40), torch.arange(40) % 2], dim=1)
     objective = make(targets)
     losses = [objective.next_loss().item() for _ in range(5)]
-    p = logits_of(objective.model, encode(TEXTS, VOCABS), CPU, "fp32").sigmoid()
+    p = logits_of(objective.network, encode(TEXTS, VOCABS), CPU, "fp32").sigmoid()
     expected = -(targets * p.log() + (1 - targets) * (1 - p).log()).sum(1).mean()
     assert sum(losses) / 5 == pytest.approx(expected.item(), rel=1e-4)
 
@@ -88,6 +89,22 @@ def test_of_several_labels_the_rare_weigh_more_and_none_less(make: MakeObjective
     weight = make(targets, balanced=True).weight
     assert weight is not None
     assert_close(weight, torch.tensor([1.0, 1.0, 3.0, 20.0]))
+
+
+def test_reading_beside_the_labels_counts_by_its_weight(make: MakeObjective) -> None:
+    apart, objective = make(), make(reading=0.5)
+    inputs = make_batches().next_batch()[1]
+    expected, loss = apart.next_loss() + 0.5 * apart.reading(inputs), objective.next_loss()
+    assert_close(loss, expected)
+    for each in (expected, loss):
+        each.backward()  # type: ignore[no-untyped-call]
+    for part in ("network", "reading"):
+        for own, other in zip(getattr(objective, part).parameters(), getattr(apart, part).parameters(), strict=True):
+            assert own.grad.norm() > 0
+            assert_close(own.grad, other.grad)
+    trained = {id(weight) for weight in objective.model.parameters()}
+    assert trained >= {id(weight) for weight in objective.reading.parameters()}
+    assert len(trained) > len(list(apart.model.parameters())) == len(list(apart.network.parameters()))
 
 
 @pytest.mark.parametrize("options", [{}, {"averaging": 0.9, "noisy_texts": 0.9, "recased_texts": 0.5}])
@@ -114,7 +131,7 @@ def test_validation_changes_nothing_and_is_over_all_texts(make: MakeObjective) -
 def test_averaged_weights_are_validated_and_lie_between_those_of_the_steps(make: MakeObjective) -> None:
     objective = make(averaging=0.99)
     name = "readers.0.head.bias"
-    bias = objective.model.get_parameter(name)
+    bias = objective.network.get_parameter(name)
     with torch.no_grad():
         for value in range(1, 60):
             bias.fill_(value)

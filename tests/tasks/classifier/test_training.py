@@ -80,7 +80,7 @@ def test_both_vocabularies_are_readable_by_others(trained: Path, classifier: Cla
 def test_a_run_that_was_stopped_and_resumed_is_the_run_undisturbed(
     stops: tuple[int, ...], train: Train, tmp_path: Path
 ) -> None:
-    settings = {"num_validations": 3, "steps": 16, "pretraining": 0.5}
+    settings = {"num_validations": 3, "steps": 16, "pretraining": 0.5, "reading": 0.5}
     train("whole", **settings)
     stop = Stop(*stops)
     with pytest.raises(KeyboardInterrupt):
