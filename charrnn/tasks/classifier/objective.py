@@ -41,8 +41,8 @@ class ObjectiveConfig:
     noise: float = 0.15  # largest share of their characters that is changed
     recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
-    pretraining: float | None = None  # share of the budget in which the encoders learn to read; None: what suits them
-    reading: float | None = None  # weight of reading, beside the labels, from then on; None: what suits the texts
+    pretraining: float | None = None  # share of the budget for reading alone, at first; None: see `fit_classifier`
+    reading: float | None = None  # weight of reading beside the labels, from then on; None: what suits the texts
 
     def __post_init__(self) -> None:
         for name in ("label_smoothing", "noisy_texts", "noise", "recased_texts", "averaging", "pretraining"):
