@@ -4,8 +4,8 @@ support vector machine.
 Texts are UTF-32 code points, joined: text i is points[starts[i]:starts[i + 1]], its words parted by single spaces,
 with a space at either end. There are four kinds of features, told apart by the lowest two bits of a bucket:
 n-grams of characters within a word and the spaces around it (0), words and pairs of neighbours (1), pairs of words
-no further apart than some distance, whatever stands between them, the beginning of the text being a word (2), and of
-the first and the second word, and of both as one, each with each of the words that follow, up to some word (3).
+no further apart than some distance, whatever stands between them, the beginning of the text being a word (2), and pairs
+of the first word, the second, and both as one, with each word that comes later, up to some word (3).
 
 Shapes: N texts, K buckets, F features (buckets that are in use), C classes.
 """

@@ -131,6 +131,22 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
     assert not [note for note in notes.notes if note.startswith("unknown words")]
 
 
+def test_while_labels_are_learned_single_words_are_read_on_and_others_if_asked(train: Train, tmp_path: Path) -> None:
+    names = tmp_path / "names.tsv"
+    names.write_text("label\ttext\n" + "".join(f"{end}\t{start}{end}\n" for end in "ao" for start in range(100, 140)))
+    for name, settings, weight in (
+        ("words", {"texts": names}, 0.5),
+        ("plain", {"texts": names, "reading": 0}, 0),
+        ("longer", {}, 0),
+        ("asked", {"reading": 2}, 2),
+    ):
+        stop = Stop()
+        train(name, report=stop, **settings)
+        run = json.loads((tmp_path / name / "training" / "run.json").read_text())
+        assert run["objective"]["reading"] == weight
+        assert (f"learning the labels, and to read, at weight {weight:g} in the loss" in stop.notes) == (weight > 0)
+
+
 def test_classes_have_models_of_their_own_unless_they_are_many(
     train: Train, tmp_path: Path, trained: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +338,8 @@ def test_a_language_model_is_where_its_view_starts(
         ({"noise": 2.0}, "noise"),
         ({"min_chars": 9}, "min_chars"),
         ({"noisy_copies": -1}, "noisy_copies"),
+        ({"reading": -0.5}, "reading"),
+        ({"reading": float("inf")}, "reading"),
         ({"label_column": "lable"}, "did you mean 'label'"),
         ({"model": "missing"}, "missing"),
         ({"unlabelled": "missing"}, "missing: no such file"),
