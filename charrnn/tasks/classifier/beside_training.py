@@ -38,7 +38,7 @@ class BesideTraining:
         self.val_texts, self.val_targets = val
         assert run.training.bptt_len is not None
         self.letters = common_letters(self.texts, run.training.bptt_len, run.training.seed)
-        self.choosing = [*self.val_texts, *self._with_mistakes(self.val_texts)]
+        self.choosing = [*self.val_texts, *self._with_mistakes(self.val_texts)]  # what decides what is used
 
     def fit(self) -> Beside:
         """The models, each as it is best on validation texts."""

@@ -144,13 +144,13 @@ class ClassifierObjective:
         self.val_logits = torch.empty(0)  # (N, C) of the latest validation
 
     def next_loss(self) -> Tensor:
-        """Mean nats of the next batch, and of a token in it times its weight."""
+        """Mean nats of the next batch: of a text's labels, and of a token that is read, times the weight of reading."""
         self.average.follow()
         indices, inputs = self.batches.next_batch()
-        share = self.batches.config.reading
+        weight = self.batches.config.reading
         with autocast(self.device, self.precision):
             logits, features = self.network.read(inputs)
-            read = share * self.reading.loss(features, inputs) if share else 0.0
+            read = weight * self.reading.loss(features, inputs) if weight else 0.0
         return self._loss(logits.flatten(0, 1), self.targets[indices].to(self.device)) + read
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
