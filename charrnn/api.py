@@ -107,8 +107,8 @@ def train_classifier(
 
     `train`, `val` and `test` are files (CSV, TSV, JSON lines, or lines `__label__x text`), or folders of one file or
     one folder a label; without `val` a part of the training texts is split off. `model` is a language model to start
-    from, `unlabelled` any text, from which it learns what words mean. `settings` by name: `minutes=3`,
-    `label_column="intent"`, `multi_label=True`, `balanced=True`, …
+    from, `unlabelled` any text: it learns from it what words mean, and from lines whose label is sure. `settings` by
+    name: `minutes=3`, `label_column="intent"`, `multi_label=True`, `balanced=True`, …
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed, KeyboardInterrupt on Ctrl-C
     with the run saved, once the network's training has begun: `resume_classifier(output)` goes on.

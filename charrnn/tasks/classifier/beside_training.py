@@ -15,16 +15,19 @@ import torch
 from torch import Tensor
 
 from charrnn.tasks.classifier.beside import Beside
-from charrnn.tasks.classifier.calibration import accuracy, calibrated_nats
+from charrnn.tasks.classifier.calibration import accuracy, calibrated_nats, fit_blend
 from charrnn.tasks.classifier.class_ngrams import MOST_CLASSES, ClassNGrams
 from charrnn.tasks.classifier.linear import LinearConfig, LinearModel, as_meant
 from charrnn.tasks.classifier.network import are_single_words
 from charrnn.tasks.classifier.objective import common_letters
 from charrnn.tasks.classifier.run import Run
+from charrnn.tasks.classifier.self_training import surely_labelled
 from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.noise import add_noise
 from charrnn.training.trainer import Report
+
+Labelled = tuple[Sequence[str], Tensor]  # texts and their classes
 
 
 class BesideTraining:
@@ -39,18 +42,71 @@ class BesideTraining:
         assert run.training.bptt_len is not None
         self.letters = common_letters(self.texts, run.training.bptt_len, run.training.seed)
         self.choosing = [*self.val_texts, *self._with_mistakes(self.val_texts)]  # what decides what is used
+        self.choosing_targets = torch.cat([self.val_targets, self.val_targets])
+        # Texts without labels that each model learns from, with labels that both together gave them.
+        self.linear_heard: Labelled = [], self.targets[:0]
+        self.ngrams_heard: Labelled = self.linear_heard
 
     def fit(self) -> Beside:
         """The models, each as it is best on validation texts."""
         linear = self._best_linear()
-        return Beside(linear, self._fit_ngrams(self.texts, self.targets, linear.spelling))
+        beside = Beside(linear, self._fit_ngrams(self.texts, self.targets, linear.spelling))
+        return self._self_trained(beside) if self.run.unlabelled else beside
+
+    @property
+    def heard(self) -> Sequence[str]:
+        """Texts without labels that a model learned from."""
+        return self.linear_heard[0] or self.ngrams_heard[0]
 
     def refit(self, beside: Beside) -> Beside:
         """The same kinds of models, on validation texts too."""
-        texts, targets = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
-        spelling = None if beside.linear.spelling is None else Spelling.learn(texts)
-        linear = self._fit_linear(texts, targets, beside.linear.config, spelling, beside.linear.words)
-        return Beside(linear, self._fit_ngrams(texts, targets, spelling))
+        labelled = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
+        for_linear, for_ngrams = (_joined(labelled, sure) for sure in (self.linear_heard, self.ngrams_heard))
+        spelling = None if beside.linear.spelling is None else Spelling.learn(for_linear[0])
+        linear = self._fit_linear(*for_linear, beside.linear.config, spelling, beside.linear.words)
+        return Beside(linear, self._fit_ngrams(*for_ngrams, spelling))
+
+    def _self_trained(self, beside: Beside) -> Beside:
+        """Each model with the texts without labels that they are sure of together, if validation texts are likelier
+        with it."""
+        begin, labelled = time.monotonic(), (self.texts, self.targets)
+        sure = self._surely_labelled(beside)
+        self.report.note(f"text without labels: {len(sure[0]):,} texts of it have labels that the models are sure of")
+        more, linear = _joined(labelled, sure), beside.linear
+        spelling = None if linear.spelling is None else Spelling.learn(more[0])
+        other = self._fit_linear(*more, linear.config, spelling, linear.words)
+        if self._is_likelier("linear model", self._nats(other, spelling), self._nats(linear, linear.spelling)):
+            linear, self.linear_heard = other, sure
+        read = as_meant(self.choosing, linear.spelling)
+        ngrams, others = (self._fit_ngrams(*each, linear.spelling) for each in (labelled, more))
+        if ngrams and others:
+            lost, with_it = (calibrated_nats(each.scores(*read), self.choosing_targets) for each in (ngrams, others))
+            if self._is_likelier("n-gram models", with_it, lost):
+                ngrams, self.ngrams_heard = others, sure
+        self.report.note(f"  in {time.monotonic() - begin:.1f} s")
+        return Beside(linear, ngrams)
+
+    def _surely_labelled(self, beside: Beside) -> Labelled:
+        scores = beside.scores(self.val_texts)
+        blend = fit_blend([torch.zeros_like(scores[0]), *scores], self.val_targets)  # the network says nothing yet
+
+        def probabilities(texts: Sequence[str]) -> Tensor:
+            scores = beside.scores(texts)
+            return blend.logits(torch.zeros_like(scores[0]), *scores).softmax(1)
+
+        most = self.run.linear.self_training * self.targets.bincount(minlength=len(self.run.splits.labels))
+        texts, classes = surely_labelled(
+            self.run.unlabelled,
+            probabilities,
+            most.long().tolist(),
+            words=are_single_words(self.texts),
+            known={text.lower() for text in self.texts},
+        )
+        return texts, torch.tensor(classes, dtype=torch.long)
+
+    def _is_likelier(self, model: str, with_it: float, lost: float) -> bool:
+        self.report.note(f"  {model}: {with_it:.4f} nats a validation text with them, {lost:.4f} without")
+        return with_it < lost
 
     def _best_linear(self) -> LinearModel:
         """With unknown words as they stand or as known ones, and with each of the richer kinds of features or without:
@@ -93,7 +149,7 @@ class BesideTraining:
     def _nats(self, linear: LinearModel, spelling: Spelling | None) -> float:
         """Of a validation text, half of them with typing mistakes, at the best temperature."""
         scores = linear.scores(*as_meant(self.choosing, spelling))
-        return calibrated_nats(scores, torch.cat([self.val_targets, self.val_targets]))
+        return calibrated_nats(scores, self.choosing_targets)
 
     def _with_mistakes(self, texts: Sequence[str]) -> list[str]:
         """The texts with typing mistakes, as the network sees them in training."""
@@ -127,6 +183,10 @@ class BesideTraining:
             return None
         belongs, balanced = _one_hot(targets, num_classes).numpy(), self.run.objective.balanced
         return ClassNGrams.fit(*as_meant(texts, spelling), belongs, order, balanced=balanced)
+
+
+def _joined(labelled: Labelled, more: Labelled) -> Labelled:
+    return [*labelled[0], *more[0]], torch.cat([labelled[1], more[1]])
 
 
 def _one_hot(targets: Tensor, num_classes: int) -> Tensor:

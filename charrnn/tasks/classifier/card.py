@@ -12,6 +12,9 @@ def model_card(name: str, config: dict[str, Any]) -> str:
     labels, training = config["labels"], config["training"]
     more = f" and {len(labels) - SHOWN_LABELS:,} more" if len(labels) > SHOWN_LABELS else ""
     kind = "any number of labels" if config["multi_label"] else "one label"
+    training_texts = f"{training['train_texts']:,} texts"
+    if training["texts_without_labels"]:
+        training_texts += f", and {training['texts_without_labels']:,} without labels for the models beside the network"
     words = f" and the meaning of {training['words']:,} words" if training["words"] else ""
     beside = f"a linear model over n-grams{words}"
     beside += " and an n-gram model of each label's texts" if config["blend"]["ngrams"] else ""
@@ -31,7 +34,7 @@ A classifier of short texts, {kind} a text, trained with charrnn: a recurrent ne
 | | |
 |---|---|
 | labels | {len(labels):,}: {", ".join(labels[:SHOWN_LABELS])}{more} |
-| training | {training["train_texts"]:,} texts, {training["step"]:,} of {training["total_steps"]:,} steps, \
+| training | {training_texts}, {training["step"]:,} of {training["total_steps"]:,} steps, \
 {training["minutes"]:.1f} minutes on {training["device"]} in {training["precision"]} |
 | validation split | {training["split"]} |
 {rows}

@@ -45,8 +45,8 @@ class TextClassifier:
         device: str = "auto",
         settings: dict[str, Any] | None = None,
     ) -> None:
-        """`model`: a language model to start from; `unlabelled`: a file of any text, to learn from what words mean;
-        `settings`: any others by name, as `train_classifier` takes them."""
+        """`model`: a language model to start from; `unlabelled`: a file of text without labels, as
+        `train_classifier` takes it; `settings`: any others by name."""
         self.minutes = minutes
         self.steps = steps
         self.epochs = epochs

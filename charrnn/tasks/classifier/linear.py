@@ -11,6 +11,7 @@ Shapes: N texts, F features, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,7 @@ class LinearConfig:
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
     spelling: bool = True  # unknown words may be read as known ones
     noisy_copies: int = 1  # of the training texts, with typing mistakes, where unknown words are read as known ones
+    self_training: float = 3.0  # times as many texts of each label are heard, at most, from text without labels
     class_chars: int = 5  # of an n-gram in the model of each class, at most; 0: no such models
     refit: bool = True  # once all is chosen: on what was split off for validation too
 
@@ -58,8 +60,8 @@ class LinearConfig:
         for name in ("pair_distance", "min_texts"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("noisy_copies", "class_chars"):
-            if getattr(self, name) < 0:
+        for name in ("noisy_copies", "self_training", "class_chars"):
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
         if not self.svm_cost > 0:
             raise UsageError(f"svm_cost must be above 0, not {self.svm_cost}")

@@ -24,6 +24,7 @@ from charrnn.training.directory import RUN, require_run
 
 EXAMPLES = "examples.jsonl"
 WORDS = "words.safetensors"
+UNLABELLED = "unlabelled.json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Run:
     objective: ObjectiveConfig
     training: TrainingConfig
     words: WordVectors | None = None  # what text without labels tells of words
+    unlabelled: tuple[str, ...] = ()  # lines of it
 
     def write(self, directory: Path) -> None:
         """Write what `read` needs into a model directory."""
@@ -54,6 +56,7 @@ class Run:
         else:
             checkpoint.save_tensors(directory / "training" / WORDS, self.words.tensors())
         atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2) + "\n")
+        atomic_write(directory / "training" / UNLABELLED, json.dumps(self.unlabelled))
         lines = [
             json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
             for part in ("train", "val", "test")
@@ -96,6 +99,7 @@ class Run:
                 objective=from_mapping(ObjectiveConfig, values["objective"]),
                 training=from_mapping(TrainingConfig, values["training"]),
                 words=WordVectors.from_tensors(tensors),
+                unlabelled=tuple(json.loads((directory / "training" / UNLABELLED).read_text("utf-8"))),
             )
         except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
             raise CharrnnError(f"{path}: damaged: {error!r}") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -51,8 +52,9 @@ from charrnn.tasks.classifier.objective import (
     ReadingObjective,
     TextBatches,
 )
-from charrnn.tasks.classifier.run import EXAMPLES, WORDS, Run
-from charrnn.tasks.classifier.words import WordVectors
+from charrnn.tasks.classifier.run import EXAMPLES, UNLABELLED, WORDS, Run
+from charrnn.tasks.classifier.self_training import LINES_EACH, MAX_LINES, LineSample
+from charrnn.tasks.classifier.words import WordVectors, limited
 from charrnn.text.reading import find_text
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
@@ -63,6 +65,7 @@ TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default minutes grow with the ro
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
+MOST_MEANT = 2_000_000  # texts times labels up to which what words mean is learned: there are texts enough beyond
 READING = 0.5  # weight of reading beside the labels of single words
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
@@ -99,8 +102,8 @@ def train_classifier(
 
     `train`, `val` and `test` are files, folders or globs, in the formats of `read_examples`; a part of the training
     texts is split off if there is no `val`. `unlabelled` is text of any kind, as a file, a folder or a glob, to learn
-    from what words mean. `settings` are the further arguments of `fit_classifier`. The report of how good it is lies
-    in the directory.
+    from what words mean, and whose lines, where they are surely of one label, are learned from too. `settings` are the
+    further arguments of `fit_classifier`. The report of how good it is lies in the directory.
 
     Raises UsageError for a call that can't work, CharrnnError for a run that failed; KeyboardInterrupt on Ctrl-C,
     with the run saved once the network's training has begun: see `resume_classifier`.
@@ -127,7 +130,7 @@ def fit_classifier(
     report: Report | None = None,
 ) -> Classifier:
     """The same from texts at hand. `model` is the directory of a language model to start from: the forward encoder
-    of the view with its vocabulary is its network. `unlabelled` are lines of text to learn from what words mean."""
+    of the view with its vocabulary is its network. `unlabelled` are lines of text without labels."""
     report = report or Report()
     network, training = network or ClassifierConfig(), training or TrainingConfig()
     base = None
@@ -161,8 +164,13 @@ def fit_classifier(
     )
     given: dict[ViewName, Vocab] = {} if base is None else {_view_of(base_vocab): base_vocab}
     vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given)
-    words = None if unlabelled is None else _learn_words(unlabelled, texts, report)
-    run = Run(splits, vocabs, network, linear or LinearConfig(), objective, training, words)
+    linear = linear or LinearConfig()
+    words: WordVectors | None = None
+    lines: tuple[str, ...] = ()
+    if unlabelled is not None:
+        most = 0 if splits.multi_label or not linear.self_training else MAX_LINES
+        words, lines = _read_unlabelled(unlabelled, splits, most, training.seed, report)
+    run = Run(splits, vocabs, network, linear, objective, training, words, lines)
     session = _Session(run, output, report)
     if base is not None:
         session.start_from(base, _view_of(base_vocab))
@@ -180,15 +188,30 @@ def resume_classifier(output: str | Path, *, report: Report | None = None) -> Cl
     return _Session(Run.read(output), output, report).carry_out()
 
 
-def _learn_words(unlabelled: Iterable[str], texts: Sequence[str], report: Report) -> WordVectors:
-    """From text without labels and, as it is of the same kind as what comes, the training texts."""
-    begin, lines = time.monotonic(), filter(str.strip, unlabelled)
-    first = next(lines, None)
+def _read_unlabelled(
+    unlabelled: Iterable[str], splits: Splits, most: int, seed: int, report: Report
+) -> tuple[WordVectors | None, tuple[str, ...]]:
+    """What words mean, from text without labels and, as it is of the same kind as what comes, the training texts; and
+    `most` lines drawn from it, fewer for few texts."""
+    begin, filled = time.monotonic(), filter(str.strip, unlabelled)
+    first = next(filled, None)
     if first is None:
         raise UsageError("the text without labels is empty")
-    words = WordVectors.fit(chain(texts, [first], lines))
-    report.note(f"words: {len(words):,} with vectors, from text without labels, in {time.monotonic() - begin:.1f} s")
-    return words
+    texts = [example.text for example in splits.train]
+    sample = LineSample(min(LINES_EACH * len(texts), most), seed)
+    lines = sample.watch(limited(chain([first], filled)))
+    words = None
+    if len(texts) * len(splits.labels) > MOST_MEANT:
+        deque(lines, maxlen=0)
+    else:
+        try:
+            words = WordVectors.fit(chain(texts, lines))
+        except UsageError as error:  # texts that may be learned from all the same
+            report.note(f"what words mean is not learned: {error}")
+        else:
+            seconds = time.monotonic() - begin
+            report.note(f"words: {len(words):,} with vectors, from text without labels, in {seconds:.1f} s")
+    return words, tuple(sample.lines)
 
 
 class _Session:
@@ -333,7 +356,7 @@ class _Session:
         atomic_write(self.output / model_directory.CARD, model_card(self.output.resolve().name, classifier.config()))
         atomic_write(self.output / REPORT_TEXT, reporting.render(report).encode("utf-8", errors="replace"))
         atomic_write(self.output / REPORT_JSON, json.dumps(report, indent=1) + "\n")
-        for name in (EXAMPLES, WORDS):  # private texts and words, no longer needed
+        for name in (EXAMPLES, WORDS, UNLABELLED):  # private texts and words, no longer needed
             (self.output / "training" / name).unlink(missing_ok=True)
         return classifier
 
@@ -359,6 +382,7 @@ class _Session:
             "train_texts": len(self.texts),
             "split": "given" if run.splits.val_was_given else "split off at random, by label",
             "parameters": self.network.num_parameters(),
+            "texts_without_labels": len(self.beside_training.heard),
             "words": 0 if self.beside.linear.words is None else len(self.beside.linear.words),
             "step": self.progress.best_step,
             "total_steps": self.progress.total_steps,

@@ -124,17 +124,25 @@ class WordVectors:
 def _batches(lines: Iterable[str]) -> Iterator[Sequence[str]]:
     """Lists of lines, as many as are read."""
     some: list[str] = []
-    chars, left = 0, MAX_CHARS
-    for line in lines:
-        some.append(line[:left])
-        chars, left = chars + len(some[-1]), left - len(some[-1])
+    chars = 0
+    for line in limited(lines):
+        some.append(line)
+        chars += len(line)
         if len(some) == LINES_AT_ONCE or chars >= CHARS_AT_ONCE:
             yield some
             some, chars = [], 0
-        if not left:
-            break
     if some:
         yield some
+
+
+def limited(lines: Iterable[str]) -> Iterator[str]:
+    """As many lines, the last one cut, as have the characters that are read."""
+    left = MAX_CHARS
+    for line in lines:
+        yield line[:left]
+        left -= len(line)
+        if left <= 0:
+            break
 
 
 def _mutual_information(near: Tensor) -> Tensor:

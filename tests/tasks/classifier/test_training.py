@@ -6,7 +6,7 @@ import os
 import random
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 import charrnn
 from charrnn.checkpoint import load_tensors, network_tensors
 from charrnn.errors import UsageError
-from charrnn.tasks.classifier import beside_training
+from charrnn.tasks.classifier import beside_training, training
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.model import Classifier
 from charrnn.training.trainer import Progress, Report
@@ -213,9 +213,130 @@ def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path) ->
     assert not (tmp_path / "parts" / "training" / "words.safetensors").exists()
     whole, resumed = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
     assert whole.keys() == resumed.keys()
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    assert not [name for name, tensor in whole.items() if not torch.equal(tensor, resumed[name])]
     loaded = charrnn.load(tmp_path / "parts", device="cpu")
     assert torch.equal(loaded.probabilities(nouns), parts.probabilities(nouns))
+
+
+def write_mixed_words(folder: Path) -> dict[str, Path]:
+    """Two languages of two dialects each: labelled words are of the first dialects, validation words of the second, and
+    text without labels has both, each language in lines of its own."""
+    draw = random.Random(0)
+    syllables = {"south": ("ka ko ta to", "zu zo bu bo"), "north": ("mi me li le", "wi we fi fe")}
+
+    def word(of: str) -> str:
+        return "".join(draw.choices(of.split(), k=3))
+
+    parts = {
+        "train": [f"{label}\t{word(first)}" for _ in range(60) for label, (first, _) in syllables.items()],
+        "val": [f"{label}\t{word(second)}" for _ in range(30) for label, (_, second) in syllables.items()],
+    }
+    lines = [f"{word(of)}, {word(other)} {word(of)}" for _ in range(99) for own in syllables.values()
+             for of, other in (own, own[::-1])]  # fmt: skip
+    paths = {name: folder / f"{name}.tsv" for name in (*parts, "text")}
+    for name, rows in parts.items():
+        paths[name].write_text("\n".join(["label\ttext", *dict.fromkeys(rows)]))
+    paths["text"].write_text("\n".join(lines))
+    return paths
+
+
+@pytest.mark.parametrize("order", [3, 0])
+def test_texts_without_labels_are_learned_from_where_it_helps(
+    order: int, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words of a kind that no labelled word shows are known by their company; also after a stop."""
+    paths = write_mixed_words(tmp_path)
+    monkeypatch.setattr(training, "MOST_MEANT", 0)
+    settings = {"val": paths["val"], "unlabelled": paths["text"], "class_chars": order}
+    train("whole", paths["train"], **settings)
+    stop = Stop(2)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", paths["train"], report=stop, **settings)
+    for path in paths.values():
+        path.unlink()
+    parts = charrnn.resume_classifier(tmp_path / "parts")
+    helped = [note for note in stop.notes if "validation text with them" in note]
+    assert len(helped) == (2 if order else 1)
+    assert not (tmp_path / "parts" / "training" / "unlabelled.json").exists()
+    assert "without labels" in (tmp_path / "parts" / "README.md").read_text()
+    whole, resumed = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
+    assert whole.keys() == resumed.keys()
+    assert not [name for name, tensor in whole.items() if not torch.equal(tensor, resumed[name])]
+    right = [row.argmax().item() for scores in parts.beside.scores(["zubozo", "wifewe"]) for row in scores]
+    assert right == [parts.labels.index(label) for label in ("south", "north")] * (len(right) // 2)
+
+
+def test_texts_without_labels_are_left_where_they_do_not_help(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What their company says of validation words is wrong: the models are those without such text."""
+    paths = write_mixed_words(tmp_path)
+    monkeypatch.setattr(training, "MOST_MEANT", 0)
+    swapped = paths["val"].read_text().replace("south", "x").replace("north", "south").replace("x", "north")
+    paths["val"].write_text(swapped)
+    stop = Stop()
+    misled = train("misled", paths["train"], val=paths["val"], unlabelled=paths["text"], report=stop)
+    assert len([note for note in stop.notes if "validation text with them" in note]) == 2
+    assert "without labels" not in (tmp_path / "misled" / "README.md").read_text()
+    plain = train("plain", paths["train"], val=paths["val"])
+    words = ["katoko", "zubozo", "wifewe", "limele"]
+    for with_text, without in zip(misled.beside.scores(words), plain.beside.scores(words), strict=True):
+        assert torch.equal(with_text, without)
+
+
+def test_the_last_fit_hears_the_same_texts_without_labels(train: Train, tmp_path: Path) -> None:
+    paths = write_mixed_words(tmp_path)
+    rows = paths["train"].read_text() + "\n" + "\n".join(paths["val"].read_text().splitlines()[1:])
+    paths["train"].write_text(rows)
+    heard: list[int] = []
+    fit = beside_training.LinearModel.fit
+
+    def watch(texts: Sequence[str], *arguments: Any, **options: Any) -> Any:
+        heard.append(len(texts))
+        return fit(texts, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beside_training.LinearModel, "fit", watch)
+        patch.setattr(beside_training.BesideTraining, "_is_likelier", lambda *_: True)
+        train("both", paths["train"], unlabelled=paths["text"], spelling=False)
+    alone, with_meaning, with_sure, at_the_end = heard
+    assert alone == with_meaning < with_sure < at_the_end
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"self_training": 0}, 0), ({"multi_label": True}, 0), ({}, 1)],
+)
+def test_texts_without_labels_may_be_left_out(
+    settings: dict[str, Any], words: int, train: Train, tmp_path: Path
+) -> None:
+    paths = write_mixed_words(tmp_path)
+    stop = Stop(2)
+    with pytest.raises(KeyboardInterrupt):
+        train("left", paths["train"], unlabelled=paths["text"], report=stop, **settings)
+    assert len([note for note in stop.notes if note.startswith("text without labels")]) == words
+    kept = json.loads((tmp_path / "left" / "training" / "unlabelled.json").read_text())
+    assert bool(kept) == bool(words)
+
+
+def test_words_that_never_come_again_are_no_obstacle(train: Train, tmp_path: Path) -> None:
+    paths = write_mixed_words(tmp_path)
+    paths["text"].write_text("".join(f"{chr(0x4E00 + i)}\n" for i in range(50)))
+    stop = Stop()
+    train("list", paths["train"], unlabelled=paths["text"], report=stop)
+    assert [note for note in stop.notes if note.startswith("what words mean is not learned: too little text")]
+
+
+def test_of_very_many_texts_and_labels_what_words_mean_is_not_asked(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_mixed_words(tmp_path)
+    monkeypatch.setattr(training, "MOST_MEANT", 100)
+    stop = Stop()
+    model = train("many", paths["train"], val=paths["val"], unlabelled=paths["text"], report=stop)
+    assert model.beside.linear.words is None
+    assert [note for note in stop.notes if note.startswith("text without labels")]
+    assert not [note for note in stop.notes if "words mean" in note]
 
 
 def test_a_run_that_never_began_leaves_nothing_to_the_next(train: Train, tmp_path: Path) -> None:
