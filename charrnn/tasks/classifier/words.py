@@ -65,6 +65,8 @@ class WordVectors:
         rank[order] = np.arange(len(order), dtype=np.int32)
         ids = rank[np.searchsorted(words, every)]
         near = torch.from_numpy(kernels.cooccurrences(ids, offsets, len(order), num_contexts, REACH))
+        if not near.any():
+            raise UsageError("too little text without labels: frequent words stand alone in their lines")
         vectors = _strongest_directions(_mutual_information(near))
         vectors = F.normalize(vectors - vectors.mean(0), dim=1)
         rarity = np.log(len(every) / counts[order]).astype(np.float32)
@@ -154,7 +156,8 @@ def _mutual_information(near: Tensor) -> Tensor:
 
 def _strongest_directions(matrix: Tensor) -> Tensor:
     """(W, K) → U·√S (W, D) of its singular value decomposition."""
-    squares, directions = torch.linalg.eigh(matrix.T @ matrix)
-    squares, directions = squares[-DIMENSIONS:], directions[:, -DIMENSIONS:]
+    # In double precision: in single, it fails where hardly a word has neighbours, and most values are 0.
+    squares, directions = torch.linalg.eigh((matrix.T @ matrix).double())
+    squares, directions = squares[-DIMENSIONS:].float(), directions[:, -DIMENSIONS:].float()
     strongest: Tensor = matrix @ (directions / squares.clamp(min=1e-6) ** 0.25)
     return strongest

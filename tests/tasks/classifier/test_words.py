@@ -104,10 +104,17 @@ def test_what_is_saved_is_what_was(vectors: WordVectors) -> None:
         WordVectors.from_tensors(dict(itertools.islice(vectors.tensors().items(), 2)))
 
 
-@pytest.mark.parametrize("lines", [[], [""], ["one two three", "four five six"]])
+@pytest.mark.parametrize("lines", [[], [""], ["one two three", "four five six"], ["one", "two", "three"] * 3])
 def test_too_little_text_is_told(lines: list[str]) -> None:
     with pytest.raises(UsageError, match="too little text without labels"):
         WordVectors.fit(lines)
+
+
+def test_words_that_hardly_have_neighbours_are_no_obstacle() -> None:
+    lines = [f"w{i}" for i in range(700)] * 3 + [f"w{i} w{i + 1}" for i in range(0, 80, 2)]
+    vectors = WordVectors.fit(lines)
+    assert len(vectors) == 700
+    assert vectors.vectors.isfinite().all()
 
 
 def test_reading_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
