@@ -18,7 +18,8 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-LINES_EACH, MAX_LINES = 20, 200_000  # of text without labels: so many for each labelled text, but no more than these
+LINES_EACH, MAX_LINES = 10, 200_000  # of text without labels: so many for each labelled text, but no more than these
+MAX_PROBABILITIES = 20_000_000  # of lines times classes: many labels leave room for fewer lines
 MAX_CHARS = 512  # of one line
 SURE = 0.95  # probability from which on a label is believed
 FOREIGN = 0.02  # share of texts that could have any label: a word of another language says little against a line's
@@ -44,6 +45,11 @@ class LineSample:
             yield line
 
 
+def enough_lines(num_texts: int, num_classes: int) -> int:
+    """Lines of text without labels to draw, beside so many labelled texts."""
+    return min(LINES_EACH * num_texts, MAX_LINES, MAX_PROBABILITIES // num_classes)
+
+
 def surely_labelled(
     lines: Sequence[str],
     probabilities: Probabilities,
@@ -61,7 +67,7 @@ def surely_labelled(
         return [], []
     starts = range(0, len(texts), TEXTS_AT_ONCE)
     found = torch.cat([probabilities(texts[start : start + TEXTS_AT_ONCE]) for start in starts])
-    found = ((1 - FOREIGN) * found + FOREIGN / found.shape[1]).log()
+    found.mul_(1 - FOREIGN).add_(FOREIGN / found.shape[1]).log_()
     index = {text: i for i, text in enumerate(texts)}
     votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for own in filter(None, parts):

@@ -53,7 +53,7 @@ from charrnn.tasks.classifier.objective import (
     TextBatches,
 )
 from charrnn.tasks.classifier.run import EXAMPLES, UNLABELLED, WORDS, Run
-from charrnn.tasks.classifier.self_training import LINES_EACH, MAX_LINES, LineSample
+from charrnn.tasks.classifier.self_training import LineSample, enough_lines
 from charrnn.tasks.classifier.words import WordVectors, limited
 from charrnn.text.reading import find_text
 from charrnn.text.vocab import Vocab
@@ -168,8 +168,9 @@ def fit_classifier(
     words: WordVectors | None = None
     lines: tuple[str, ...] = ()
     if unlabelled is not None:
-        most = 0 if splits.multi_label or not linear.self_training else MAX_LINES
-        words, lines = _read_unlabelled(unlabelled, splits, most, training.seed, report)
+        learned = linear.self_training and not splits.multi_label
+        number = enough_lines(len(texts), len(splits.labels)) if learned else 0
+        words, lines = _read_unlabelled(unlabelled, splits, LineSample(number, training.seed), report)
     run = Run(splits, vocabs, network, linear, objective, training, words, lines)
     session = _Session(run, output, report)
     if base is not None:
@@ -189,16 +190,15 @@ def resume_classifier(output: str | Path, *, report: Report | None = None) -> Cl
 
 
 def _read_unlabelled(
-    unlabelled: Iterable[str], splits: Splits, most: int, seed: int, report: Report
+    unlabelled: Iterable[str], splits: Splits, sample: LineSample, report: Report
 ) -> tuple[WordVectors | None, tuple[str, ...]]:
     """What words mean, from text without labels and, as it is of the same kind as what comes, the training texts; and
-    `most` lines drawn from it, fewer for few texts."""
+    lines drawn from it."""
     begin, filled = time.monotonic(), filter(str.strip, unlabelled)
     first = next(filled, None)
     if first is None:
         raise UsageError("the text without labels is empty")
     texts = [example.text for example in splits.train]
-    sample = LineSample(min(LINES_EACH * len(texts), most), seed)
     lines = sample.watch(limited(chain([first], filled)))
     words = None
     if len(texts) * len(splits.labels) > MOST_MEANT:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from charrnn.tasks.classifier import self_training
-from charrnn.tasks.classifier.self_training import LineSample, surely_labelled
+from charrnn.tasks.classifier.self_training import LineSample, enough_lines, surely_labelled
 
 
 def by_ending(texts: Sequence[str]) -> Tensor:
@@ -42,6 +42,15 @@ def test_lines_are_bounded() -> None:
     sample = LineSample(2, 0)
     assert list(map(len, sample.watch(["x" * 10_000] * 9))) == [10_000] * 9
     assert [len(line) for line in sample.lines] == [self_training.MAX_CHARS] * 2
+
+
+@given(st.integers(1, 10**6), st.integers(2, 10**4))
+def test_few_texts_or_many_labels_take_fewer_lines(texts: int, labels: int) -> None:
+    number = enough_lines(texts, labels)
+    assert 0 < number <= 200_000
+    assert number <= 10 * texts
+    assert number * labels <= 20_000_000
+    assert enough_lines(texts + 1, labels) >= number >= enough_lines(texts, labels + 1)
 
 
 def test_a_word_has_the_label_of_its_company() -> None:
