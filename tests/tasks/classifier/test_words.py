@@ -110,11 +110,13 @@ def test_too_little_text_is_told(lines: list[str]) -> None:
         WordVectors.fit(lines)
 
 
-def test_words_that_hardly_have_neighbours_are_no_obstacle() -> None:
-    lines = [f"w{i}" for i in range(700)] * 3 + [f"w{i} w{i + 1}" for i in range(0, 80, 2)]
-    vectors = WordVectors.fit(lines)
-    assert len(vectors) == 700
-    assert vectors.vectors.isfinite().all()
+@pytest.mark.parametrize("seed", [2, 5, 11])
+def test_words_that_hardly_have_neighbours_are_no_obstacle(seed: int) -> None:
+    """In single precision torch finds no eigenvectors of some of these."""
+    draw = random.Random(seed)
+    lines = [f"w{i}" for i in range(300)] * 3
+    lines += [f"h{draw.randrange(30)} w{int(300 * draw.random() ** 3)}" for _ in range(75)]
+    assert WordVectors.fit(lines).vectors.isfinite().all()
 
 
 def test_reading_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
