@@ -7,6 +7,7 @@ FOLDER holds compiled message catalogues (`*.mo`), such as /usr/share/locale, or
 as they were are passed over. Lines are sorted, each once.
 """
 
+import argparse
 import gettext
 import re
 import sys
@@ -30,8 +31,10 @@ def messages(path: Path) -> Iterator[str]:
 
 def main() -> None:
     """Print the lines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
     lines = set()
-    for path in Path(sys.argv[1]).rglob("*.mo"):
+    for path in parser.parse_args().folder.rglob("*.mo"):
         lines |= {" ".join(MARKS.sub("", message).split()) for message in messages(path)}
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     print("\n".join(sorted(line for line in lines if len(line) >= SHORTEST)))

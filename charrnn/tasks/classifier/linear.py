@@ -62,7 +62,7 @@ class LinearConfig:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("noisy_copies", "self_training", "class_chars"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
+                raise UsageError(f"{name} must be a number from 0 on, not {getattr(self, name)}")
         if not self.svm_cost > 0:
             raise UsageError(f"svm_cost must be above 0, not {self.svm_cost}")
 

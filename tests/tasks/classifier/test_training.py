@@ -462,6 +462,7 @@ def test_a_language_model_is_where_its_view_starts(
         ({"noise": 2.0}, "noise"),
         ({"min_chars": 9}, "min_chars"),
         ({"noisy_copies": -1}, "noisy_copies"),
+        ({"self_training": float("inf")}, "self_training must be a number from 0 on, not inf"),
         ({"reading": -0.5}, "reading"),
         ({"reading": float("inf")}, "reading"),
         ({"label_column": "lable"}, "did you mean 'label'"),
