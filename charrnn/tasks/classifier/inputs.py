@@ -7,7 +7,8 @@ Shapes: T time, B batch, N texts, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -25,12 +26,20 @@ Encoded = list[list[Ids]]  # of each view, the ids of each text
 
 
 def make_vocabs(
-    texts: Sequence[str], names: Sequence[ViewName], subword_vocab_size: int, given: Mapping[ViewName, Vocab]
+    texts: Sequence[str],
+    names: Sequence[ViewName],
+    subword_vocab_size: int,
+    given: Mapping[ViewName, Vocab],
+    more: Sequence[str] = (),
 ) -> dict[ViewName, Vocab]:
-    """The vocabularies of these views, those not `given` made from the training texts."""
+    """The vocabularies of these views, those not `given` made from the training texts, that of subwords from `more`
+    lines too."""
     whole = "\n".join([*texts, ""])
-    sizes: dict[ViewName, int | None] = {"char": None, "subword": subword_vocab_size}
-    return {name: given[name] if name in given else build_vocab(name, [whole], sizes[name]) for name in names}
+    made: dict[ViewName, Callable[[], Vocab]] = {
+        "char": lambda: build_vocab("char", [whole]),
+        "subword": lambda: build_vocab("subword", chain([whole], (f"{line}\n" for line in more)), subword_vocab_size),
+    }
+    return {name: given[name] if name in given else made[name]() for name in names}
 
 
 def encode(texts: Sequence[str], vocabs: Mapping[ViewName, Vocab]) -> Encoded:

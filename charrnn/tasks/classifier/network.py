@@ -10,6 +10,7 @@ Shapes: T time, B batch, D width of a view, R readers, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -29,6 +30,7 @@ SINGLE_WORDS = 2  # words a text on average, below which texts are taken for wor
 # What dropout suits up to so many training texts; that of more is less in proportion, as each is seen less often.
 DROPOUT_TEXTS = 16_000
 DROPOUTS = {"dropout": 0.2, "pooled_dropout": 0.4, "token_dropout": 0.1}
+SUBWORDS, SUBWORDS_OF_MORE = 4_000, 16_000  # most entries of their vocabulary
 WINDOW = 4096  # ids of one text read at once; a longer one is read in pieces
 
 Inputs = Sequence[tuple[Tensor, Tensor]]  # of each view: ids (T, B) padded at the end, and lengths (B,)
@@ -47,7 +49,7 @@ class ClassifierConfig:
     subword_layers: int | None = None
     char_ngrams: int | None = None  # those of the language model that the forward encoder starts from
     subword_ngrams: int | None = None
-    subword_vocab_size: int = 4000  # most entries
+    subword_vocab_size: int | None = None  # most entries
     dropout: float | None = None  # of the layers
     pooled_dropout: float | None = None
     token_dropout: float | None = None  # share of characters and subwords hidden while training
@@ -65,8 +67,9 @@ class ClassifierConfig:
             if rate is not None and not 0 <= rate < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {rate}")
 
-    def suited(self, texts: Sequence[str]) -> ClassifierConfig:
-        """The same with all choices made, for training on these texts.
+    def suited(self, texts: Sequence[str], *, more_text: bool = False) -> ClassifierConfig:
+        """The same with all choices made, for training on these texts, and where there is `more_text` to learn subwords
+        from.
 
         Of single words there is nothing but characters to read, and one reader that sees them three times as often is
         better than three.
@@ -84,6 +87,7 @@ class ClassifierConfig:
             char_layers=self.char_layers or layers,
             subword_width=self.subword_width or 64,
             subword_layers=self.subword_layers or 1,
+            subword_vocab_size=self.subword_vocab_size or (SUBWORDS_OF_MORE if more_text else SUBWORDS),
             char_ngrams=self.char_ngrams or 0,
             subword_ngrams=self.subword_ngrams or 0,
             dropout=dropouts["dropout"] if self.dropout is None else self.dropout,
@@ -253,6 +257,16 @@ class ClassifierNetwork(nn.Module):
         """The logits (R, B, C) of all readers, and the features (T, B, 2·D) of all views, reader after reader."""
         logits, features = zip(*(cast(Reader, reader).read(inputs) for reader in self.readers), strict=True)
         return torch.stack(logits), [view for of_reader in features for view in of_reader]
+
+    def start_subwords(self, vectors: Tensor) -> None:
+        """Let the embeddings of subwords start from vectors (V, D) of norm 1, turned at random for each reader, so that
+        they go on to differ."""
+        width = vectors.shape[1]
+        for reader in self.readers:
+            weight = cast(View, cast(Reader, reader).views["subword"]).forwards.embedding.weight
+            turned = vectors @ torch.linalg.qr(torch.randn(width, width))[0]
+            with torch.no_grad():
+                weight[: len(vectors)] = (math.sqrt(width) * turned).to(weight)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 
 import torch
@@ -28,21 +28,10 @@ TEXTS_AT_ONCE = 50_000
 Probabilities = Callable[[Sequence[str]], Tensor]  # texts → (N, C)
 
 
-class LineSample:
-    """Lines drawn from all that pass, each as likely as the others (reservoir sampling)."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.draw = size, random.Random(seed)
-        self.lines: list[str] = []
-
-    def watch(self, lines: Iterable[str]) -> Iterator[str]:
-        """The lines as they come."""
-        for number, line in enumerate(lines):
-            if number < self.size:
-                self.lines.append(line[:MAX_CHARS])
-            elif (place := self.draw.randrange(number + 1)) < self.size:
-                self.lines[place] = line[:MAX_CHARS]
-            yield line
+def some_lines(lines: Sequence[str], size: int, seed: int) -> tuple[str, ...]:
+    """Lines drawn from all, cut where they are long; all, if there are no more."""
+    drawn = random.Random(seed).sample(lines, min(size, len(lines)))
+    return tuple(line[:MAX_CHARS] for line in drawn)
 
 
 def enough_lines(num_texts: int, num_classes: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -43,7 +42,6 @@ from charrnn.tasks.classifier.network import (
     ClassifierNetwork,
     View,
     ViewName,
-    are_single_words,
 )
 from charrnn.tasks.classifier.objective import (
     ClassifierObjective,
@@ -53,7 +51,8 @@ from charrnn.tasks.classifier.objective import (
     TextBatches,
 )
 from charrnn.tasks.classifier.run import EXAMPLES, UNLABELLED, WORDS, Run
-from charrnn.tasks.classifier.self_training import LineSample, enough_lines
+from charrnn.tasks.classifier.self_training import enough_lines, some_lines
+from charrnn.tasks.classifier.subwords import subword_vectors
 from charrnn.tasks.classifier.words import WordVectors, limited
 from charrnn.text.reading import find_text
 from charrnn.text.vocab import Vocab
@@ -66,7 +65,6 @@ MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
 MOST_MEANT = 2_000_000  # texts times labels up to which what words mean is learned: there are texts enough beyond
-READING = 0.5  # weight of reading beside the labels of single words
 LEARNING_RATES = {"mingru": 8e-3, "lstm": 6e-3, "gru": 4e-3, "elman": 1e-3}  # at the peak
 WATCHED_CHARS = 1 << 17  # of the validation texts, read at each validation during a run
 PRETRAINING, PRETRAINED = "pretraining", "encoders.safetensors"
@@ -142,12 +140,14 @@ def fit_classifier(
     if training.minutes is training.steps is training.epochs is None:
         training = replace(training, minutes=_default_minutes(len(splits.train)))
     texts = [example.text for example in splits.train]
-    objective, network = objective or ObjectiveConfig(), network.suited(texts)
+    more = list(limited(filter(str.strip, unlabelled or ())))
+    if unlabelled is not None and not more:
+        raise UsageError("the text without labels is empty")
+    objective, network = objective or ObjectiveConfig(), network.suited(texts, more_text=bool(more))
     assert network.cell is not None
+    assert network.subword_vocab_size is not None
     if objective.pretraining is None:
         objective = replace(objective, pretraining=0.0 if base is None else ADAPTATION)
-    if objective.reading is None:
-        objective = replace(objective, reading=READING if are_single_words(texts) else 0.0)
     bptt_len = training.bptt_len or MAX_CHARS
     if bptt_len + 2 > WINDOW:
         raise UsageError(f"bptt_len must be at most {WINDOW - 2}, not {bptt_len}")
@@ -163,20 +163,18 @@ def fit_classifier(
         lr=training.lr or LEARNING_RATES[network.cell],
     )
     given: dict[ViewName, Vocab] = {} if base is None else {_view_of(base_vocab): base_vocab}
-    vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given)
+    vocabs = make_vocabs(texts, network.view_names, network.subword_vocab_size, given, more)
     linear = linear or LinearConfig()
-    words: WordVectors | None = None
-    lines: tuple[str, ...] = ()
-    if unlabelled is not None:
-        learned = linear.self_training and not splits.multi_label
-        number = enough_lines(len(texts), len(splits.labels)) if learned else 0
-        words, lines = _read_unlabelled(unlabelled, splits, LineSample(number, training.seed), report)
-    run = Run(splits, vocabs, network, linear, objective, training, words, lines)
-    session = _Session(run, output, report)
+    words = _learn_words(texts, more, len(splits.labels), report) if more else None
+    learned = linear.self_training and not splits.multi_label
+    drawn = some_lines(more, enough_lines(len(texts), len(splits.labels)) if learned else 0, training.seed)
+    session = _Session(Run(splits, vocabs, network, linear, objective, training, words, drawn), output, report)
+    if more and "subword" in vocabs.keys() - given.keys():
+        session.start_subwords(more)
     if base is not None:
         session.start_from(base, _view_of(base_vocab))
     (output / "training").mkdir(parents=True, exist_ok=True)
-    run.write(output)
+    session.run.write(output)
     return session.carry_out()
 
 
@@ -189,29 +187,18 @@ def resume_classifier(output: str | Path, *, report: Report | None = None) -> Cl
     return _Session(Run.read(output), output, report).carry_out()
 
 
-def _read_unlabelled(
-    unlabelled: Iterable[str], splits: Splits, sample: LineSample, report: Report
-) -> tuple[WordVectors | None, tuple[str, ...]]:
-    """What words mean, from text without labels and, as it is of the same kind as what comes, the training texts; and
-    lines drawn from it."""
-    begin, filled = time.monotonic(), filter(str.strip, unlabelled)
-    first = next(filled, None)
-    if first is None:
-        raise UsageError("the text without labels is empty")
-    texts = [example.text for example in splits.train]
-    lines = sample.watch(limited(chain([first], filled)))
-    words = None
-    if len(texts) * len(splits.labels) > MOST_MEANT:
-        deque(lines, maxlen=0)
-    else:
-        try:
-            words = WordVectors.fit(chain(texts, lines))
-        except UsageError as error:  # texts that may be learned from all the same
-            report.note(f"what words mean is not learned: {error}")
-        else:
-            seconds = time.monotonic() - begin
-            report.note(f"words: {len(words):,} with vectors, from text without labels, in {seconds:.1f} s")
-    return words, tuple(sample.lines)
+def _learn_words(texts: Sequence[str], more: Sequence[str], num_labels: int, report: Report) -> WordVectors | None:
+    """What words mean, from text without labels and, as it is of the same kind as what comes, the training texts."""
+    if len(texts) * num_labels > MOST_MEANT:
+        return None
+    begin = time.monotonic()
+    try:
+        words = WordVectors.fit(chain(texts, more))
+    except UsageError as error:  # texts that may be learned from all the same
+        report.note(f"what words mean is not learned: {error}")
+        return None
+    report.note(f"words: {len(words):,} with vectors, from text without labels, in {time.monotonic() - begin:.1f} s")
+    return words
 
 
 class _Session:
@@ -231,6 +218,15 @@ class _Session:
         sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in run.vocabs.items()}
         self.network = ClassifierNetwork(run.network, sizes, len(run.splits.labels)).to(self.device)
         self.reading = ReadingModel(self.network).to(self.device)
+
+    def start_subwords(self, more: Sequence[str]) -> None:
+        """Let the embeddings of subwords start from what they stand among in text without labels, and in the texts."""
+        begin, vocab = time.monotonic(), self.run.vocabs["subword"]
+        vectors = subword_vectors(vocab, chain(self.texts, more), self.run.network.encoder("subword").width)
+        self.network.start_subwords(vectors)
+        self.report.note(
+            f"subwords: {len(vectors):,} start from what they stand among, in {time.monotonic() - begin:.1f} s"
+        )
 
     def start_from(self, base: Network, name: ViewName) -> None:
         """Take the forward encoder of a view, and what it predicts with, from a language model."""

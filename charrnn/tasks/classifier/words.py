@@ -49,7 +49,7 @@ class WordVectors:
     def fit(cls, lines: Iterable[str]) -> WordVectors:
         """From lines of text. Raises UsageError if too few words come again in them."""
         hashes, lengths = [], []
-        for some in _batches(lines):
+        for some in batches(limited(lines)):
             offsets, found = kernels.word_hashes(*code_points(some))
             hashes.append(found)
             lengths.append(np.diff(offsets))
@@ -58,17 +58,15 @@ class WordVectors:
         words, counts = np.unique(every, return_counts=True)
         order = np.argsort(-counts, kind="stable")[:MAX_WORDS]
         order = order[counts[order] >= MIN_COUNT]
-        num_contexts = min(len(order), MAX_CONTEXTS)
-        if num_contexts < 2:
+        if len(order) < 2:
             raise UsageError(f"too little text without labels: no two words occur {MIN_COUNT} times")
         rank = np.full(len(words), -1, np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
         ids = rank[np.searchsorted(words, every)]
-        near = torch.from_numpy(kernels.cooccurrences(ids, offsets, len(order), num_contexts, REACH))
+        near = neighbours(ids, offsets, len(order))
         if not near.any():
             raise UsageError("too little text without labels: frequent words stand alone in their lines")
-        vectors = _strongest_directions(_mutual_information(near))
-        vectors = F.normalize(vectors - vectors.mean(0), dim=1)
+        vectors = vectors_of_neighbours(near, DIMENSIONS)
         rarity = np.log(len(every) / counts[order]).astype(np.float32)
         by_hash = np.argsort(words[order])
         # Half precision, as it is saved, so that a model gives the same after loading.
@@ -123,11 +121,11 @@ class WordVectors:
         return cls(hashes.numpy(), vectors.float(), rarity.numpy())
 
 
-def _batches(lines: Iterable[str]) -> Iterator[Sequence[str]]:
-    """Lists of lines, as many as are read."""
+def batches(lines: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Lists of lines, to be read at once."""
     some: list[str] = []
     chars = 0
-    for line in limited(lines):
+    for line in lines:
         some.append(line)
         chars += len(line)
         if len(some) == LINES_AT_ONCE or chars >= CHARS_AT_ONCE:
@@ -147,6 +145,17 @@ def limited(lines: Iterable[str]) -> Iterator[str]:
             break
 
 
+def neighbours(ranks: Array, offsets: Array, number: int) -> Tensor:
+    """How often words (W, K) stand near the frequent ones, in lines of ranks by frequency, from 0 on; −1 is no word."""
+    return torch.from_numpy(kernels.cooccurrences(ranks, offsets, number, min(number, MAX_CONTEXTS), REACH))
+
+
+def vectors_of_neighbours(near: Tensor, dimensions: int) -> Tensor:
+    """(W, K), of which nothing is left, → vectors (W, D) of norm 1, fewer than so many dimensions where K is less."""
+    vectors = _strongest_directions(_mutual_information(near), dimensions)
+    return F.normalize(vectors - vectors.mean(0), dim=1)
+
+
 def _mutual_information(near: Tensor) -> Tensor:
     """In place: how often words are near contexts (W, K) → how much more often than by chance, in nats, if more."""
     share = near.sum(0) ** SMOOTHING
@@ -154,10 +163,10 @@ def _mutual_information(near: Tensor) -> Tensor:
     return near.div_(near.sum(1, keepdim=True).clamp_(min=1e-9)).div_(expected.clamp(min=1e-9)).log_().clamp_(min=0)
 
 
-def _strongest_directions(matrix: Tensor) -> Tensor:
+def _strongest_directions(matrix: Tensor, dimensions: int) -> Tensor:
     """(W, K) → U·√S (W, D) of its singular value decomposition."""
     # In double precision: in single, it fails where hardly a word has neighbours, and most values are 0.
     squares, directions = torch.linalg.eigh((matrix.T @ matrix).double())
-    squares, directions = squares[-DIMENSIONS:].float(), directions[:, -DIMENSIONS:].float()
+    squares, directions = squares[-dimensions:].float(), directions[:, -dimensions:].float()
     strongest: Tensor = matrix @ (directions / squares.clamp(min=1e-6) ** 0.25)
     return strongest

@@ -143,7 +143,7 @@ def test_what_suits_the_texts_leaves_alone_what_was_chosen() -> None:
         rates = {"dropout": 0.0, "pooled_dropout": 0.1, "token_dropout": 0.0}
         shapes = {"char_width": 48, "char_layers": 3, "subword_width": 32, "subword_layers": 2}
         ngrams = {"char_ngrams": 5, "subword_ngrams": 0}
-        chosen = ClassifierConfig("subword", "gru", num_readers=2, **shapes, **ngrams, **rates)
+        chosen = ClassifierConfig("subword", "gru", num_readers=2, subword_vocab_size=300, **shapes, **ngrams, **rates)
         assert chosen.suited(texts) == chosen
 
 

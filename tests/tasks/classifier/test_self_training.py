@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from charrnn.tasks.classifier import self_training
-from charrnn.tasks.classifier.self_training import LineSample, enough_lines, surely_labelled
+from charrnn.tasks.classifier.self_training import enough_lines, some_lines, surely_labelled
 
 
 def by_ending(texts: Sequence[str]) -> Tensor:
@@ -20,28 +20,22 @@ def by_ending(texts: Sequence[str]) -> Tensor:
 
 
 @given(st.lists(st.text("ab ", max_size=3), max_size=20), st.integers(0, 8))
-def test_a_sample_is_of_the_lines_that_pass_and_lets_all_pass(lines: list[str], size: int) -> None:
-    sample = LineSample(size, 0)
-    assert list(sample.watch(lines)) == lines
-    assert len(sample.lines) == min(size, len(lines))
-    assert not Counter(sample.lines) - Counter(lines)
+def test_a_sample_is_of_the_lines(lines: list[str], size: int) -> None:
+    sample = some_lines(lines, size, 0)
+    assert len(sample) == min(size, len(lines))
+    assert not Counter(sample) - Counter(lines)
 
 
 def test_every_line_is_as_likely_drawn_as_the_others() -> None:
     drawn: Counter[str] = Counter()
     for seed in range(3000):
-        sample = LineSample(3, seed)
-        for _ in sample.watch("abcdefghij"):
-            pass
-        drawn.update(sample.lines)
+        drawn.update(some_lines("abcdefghij", 3, seed))
     assert drawn.total() == 9000
     assert all(abs(drawn[line] - 900) < 5 * 900**0.5 for line in "abcdefghij")
 
 
 def test_lines_are_bounded() -> None:
-    sample = LineSample(2, 0)
-    assert list(map(len, sample.watch(["x" * 10_000] * 9))) == [10_000] * 9
-    assert [len(line) for line in sample.lines] == [self_training.MAX_CHARS] * 2
+    assert [len(line) for line in some_lines(["x" * 10_000] * 9, 2, 0)] == [self_training.MAX_CHARS] * 2
 
 
 @given(st.integers(1, 10**6), st.integers(2, 10**4))

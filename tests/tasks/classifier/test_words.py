@@ -129,6 +129,6 @@ def test_reading_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batches_hold_the_first_characters_each_once(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in (("MAX_CHARS", 30), ("CHARS_AT_ONCE", 8), ("LINES_AT_ONCE", 3)):
         monkeypatch.setattr(words, name, number)
-    batches = list(words._batches(lines))
+    batches = list(words.batches(words.limited(lines)))
     assert "".join("".join(batch) for batch in batches) == "".join(lines)[:30]
     assert all(len(batch) <= 3 and sum(map(len, batch[:-1])) < 8 for batch in batches)
