@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--minutes", type=float, help="of charrnn (default: what it chooses)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of charrnn")
-    parser.add_argument("--unlabelled", metavar="FILE", help="any text, for charrnn to learn words from")
+    parser.add_argument("--unlabelled", metavar="FILE", help="any text, for charrnn to learn from too")
     parser.add_argument("--noise", action="store_true")
     arguments = parser.parse_args()
     if arguments.test and len(arguments.test) != len(arguments.data):
