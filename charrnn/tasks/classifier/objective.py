@@ -195,8 +195,8 @@ class ReadingModel(nn.Module):
             self.heads.append(nn.ModuleList(nn.Linear(encoder.config.width, entries) for _ in range(2)))
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Of each view, ids (T, B) and lengths (B,) → mean nats of all predictions, all views weighing the same. What
-        is told apart are the entries that stand in the batch: a tenth of the subwords, in a tenth of the time."""
+        """Of each view, ids (T, B) and lengths (B,) → mean nats of all predictions, all views weighing the same. They
+        are among the entries that stand in the batch: of thousands of subwords some hundreds, in so much less time."""
         return self.loss([view(*read) for view, read in zip(self.views, cycle(inputs), strict=False)], inputs)
 
     def loss(self, features: Sequence[Tensor], inputs: Inputs) -> Tensor:
