@@ -7,7 +7,7 @@ Shapes: T time, B batch, N texts, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -35,11 +35,9 @@ def make_vocabs(
     """The vocabularies of these views, those not `given` made from the training texts, that of subwords from `more`
     lines too."""
     whole = "\n".join([*texts, ""])
-    made: dict[ViewName, Callable[[], Vocab]] = {
-        "char": lambda: build_vocab("char", [whole]),
-        "subword": lambda: build_vocab("subword", chain([whole], (f"{line}\n" for line in more)), subword_vocab_size),
-    }
-    return {name: given[name] if name in given else made[name]() for name in names}
+    chunks: dict[ViewName, Iterable[str]] = {"char": [whole], "subword": chain([whole], (f"{line}\n" for line in more))}
+    sizes: dict[ViewName, int | None] = {"char": None, "subword": subword_vocab_size}
+    return {name: given[name] if name in given else build_vocab(name, chunks[name], sizes[name]) for name in names}
 
 
 def encode(texts: Sequence[str], vocabs: Mapping[ViewName, Vocab]) -> Encoded:

@@ -207,8 +207,8 @@ class ReadingModel(nn.Module):
             there, back = read.chunk(2, dim=-1)
             inside = torch.arange(1, len(ids), device=ids.device)[:, None] < lengths
             known = ids.clamp(max=forwards.out_features - 1)
-            losses.append(_nats_among_themselves(forwards, there[:-1][inside], known[1:][inside]))
-            losses.append(_nats_among_themselves(backwards, back[1:][inside], known[:-1][inside]))
+            losses.append(_in_batch_cross_entropy(forwards, there[:-1][inside], known[1:][inside]))
+            losses.append(_in_batch_cross_entropy(backwards, back[1:][inside], known[:-1][inside]))
         return torch.stack(losses).mean()
 
 
@@ -250,7 +250,7 @@ class ReadingObjective:
         self.batches.restore(position)
 
 
-def _nats_among_themselves(head: nn.Linear, features: Tensor, wanted: Tensor) -> Tensor:
+def _in_batch_cross_entropy(head: nn.Linear, features: Tensor, wanted: Tensor) -> Tensor:
     """Mean nats of entries (N,), given features (N, D), were there no others than these."""
     entries, places = torch.unique(wanted, return_inverse=True)
     return F.cross_entropy(F.linear(features, head.weight[entries], head.bias[entries]).float(), places)
