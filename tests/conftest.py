@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return config.stash[LEFT_OUT]
+    return config.stash.get(LEFT_OUT, [])  # none where collecting failed
 
 
 def find_browser() -> str | None:

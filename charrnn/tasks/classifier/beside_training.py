@@ -62,7 +62,7 @@ class BesideTraining:
         """The same kinds of models, on validation texts too."""
         labelled = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
         for_linear, for_ngrams = (_joined(labelled, sure) for sure in (self.linear_heard, self.ngrams_heard))
-        spelling = None if beside.linear.spelling is None else Spelling.learn(for_linear[0])
+        spelling = None if beside.linear.spelling is None else self._spelling(for_linear[0])
         linear = self._fit_linear(*for_linear, beside.linear.config, spelling, beside.linear.words)
         return Beside(linear, self._fit_ngrams(*for_ngrams, spelling))
 
@@ -73,7 +73,7 @@ class BesideTraining:
         sure = self._surely_labelled(beside)
         self.report.note(f"text without labels: {len(sure[0]):,} texts of it have labels that the models are sure of")
         more, linear = _joined(labelled, sure), beside.linear
-        spelling = None if linear.spelling is None else Spelling.learn(more[0])
+        spelling = None if linear.spelling is None else self._spelling(more[0])
         other = self._fit_linear(*more, linear.config, spelling, linear.words)
         if self._is_likelier("linear model", self._nats(other, spelling), self._nats(linear, linear.spelling)):
             linear, self.linear_heard = other, sure
@@ -138,13 +138,16 @@ class BesideTraining:
 
     def _spelling_that_helps(self, linear: LinearModel) -> Spelling | None:
         """That of the training texts, if validation texts are likelier with it."""
-        spelling = Spelling.learn(self.texts)
+        spelling = self._spelling(self.texts)
         with_it, lost = self._nats(linear, spelling), self._nats(linear, None)
         self.report.note(
             f"unknown words read as known ones: {with_it:.4f} nats a validation text with it, {lost:.4f} without, "
             "half of them with typing mistakes"
         )
         return spelling if with_it < lost else None
+
+    def _spelling(self, texts: Sequence[str]) -> Spelling:
+        return Spelling.learn(texts, self.run.known_words)
 
     def _nats(self, linear: LinearModel, spelling: Spelling | None) -> float:
         """Of a validation text, half of them with typing mistakes, at the best temperature."""

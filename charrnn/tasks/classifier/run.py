@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -24,6 +24,7 @@ from charrnn.training.directory import RUN, require_run
 
 EXAMPLES = "examples.jsonl"
 WORDS = "words.safetensors"
+KNOWN_WORDS = "known_words.json"
 UNLABELLED = "unlabelled.json"
 
 
@@ -38,6 +39,7 @@ class Run:
     objective: ObjectiveConfig
     training: TrainingConfig
     words: WordVectors | None = None  # what text without labels tells of words
+    known_words: dict[str, int] = field(default_factory=dict)  # how often they occur in it
     unlabelled: tuple[str, ...] = ()  # lines of it
 
     def write(self, directory: Path) -> None:
@@ -56,6 +58,7 @@ class Run:
         else:
             checkpoint.save_tensors(directory / "training" / WORDS, self.words.tensors())
         atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2) + "\n")
+        atomic_write(directory / "training" / KNOWN_WORDS, json.dumps(self.known_words))
         atomic_write(directory / "training" / UNLABELLED, json.dumps(self.unlabelled))
         lines = [
             json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
@@ -99,6 +102,7 @@ class Run:
                 objective=from_mapping(ObjectiveConfig, values["objective"]),
                 training=from_mapping(TrainingConfig, values["training"]),
                 words=WordVectors.from_tensors(tensors),
+                known_words=json.loads((directory / "training" / KNOWN_WORDS).read_text("utf-8")),
                 unlabelled=tuple(json.loads((directory / "training" / UNLABELLED).read_text("utf-8"))),
             )
         except (OSError, KeyError, TypeError, ValueError, UsageError) as error:

@@ -2,14 +2,15 @@
 than a new word.
 
 A noisy channel (Kernighan, Church & Gale 1990) with the frequencies of the training texts' words, over all readings of
-a text at once.
+a text at once. The words of text without labels are known too, where there is any.
 
 Shapes: N texts, W words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from charrnn.tasks.classifier import kernels, spelling_kernels
-from charrnn.tasks.classifier.tokens import code_points
+from charrnn.tasks.classifier import spelling_kernels
+from charrnn.tasks.classifier.tokens import words_of
 
 MAX_WORDS = 100_000  # the most frequent ones
+OWN = 3  # times as much as all words of text without labels, those of training texts count together
 UNKNOWN = 9.0  # nats that a word which stays unknown costs, beside those of a word that occurs once
 
 Array = npt.NDArray[Any]
@@ -41,18 +43,14 @@ class Spelling:
         self._unknown_cost = float(np.log(counts.sum())) + UNKNOWN
 
     @classmethod
-    def learn(cls, texts: Sequence[str]) -> Spelling:
-        """That of these texts."""
-        points, starts = code_points(texts)
-        _, hashes = kernels.word_hashes(points, starts)
-        _, places, counts = np.unique(hashes, return_index=True, return_counts=True)
-        chosen = np.sort(np.argsort(-counts, kind="stable")[:MAX_WORDS])  # still in order of their hashes
-        spaces = np.flatnonzero(points == kernels.SPACE)
-        begins = np.setdiff1d(spaces, starts[1:] - 1, assume_unique=True) + 1  # of all words
-        ends = np.setdiff1d(spaces, starts[:-1], assume_unique=True)
-        words = [points[begins[place] : ends[place]] for place in places[chosen]]
-        lengths = [len(word) for word in words]
-        return cls(np.concatenate([points[:0], *words]), np.cumsum([0, *lengths]), counts[chosen])
+    def learn(cls, texts: Iterable[str], more: Mapping[str, int] | None = None) -> Spelling:
+        """That of these texts, where the words of `more` are known too, that occur so often in text without labels."""
+        own, counts = Counter(word for text in texts for word in words_of(text)), Counter(more)
+        weight = max(1, round(OWN * counts.total() / max(own.total(), 1)))
+        counts.update({word: weight * count for word, count in own.items()})
+        words = [word for word, _ in counts.most_common(MAX_WORDS)]
+        words = [words[i] for i in np.argsort(spelling_kernels.hashes_of(*_points(words)))]
+        return cls(*_points(words), np.array([counts[word] for word in words], dtype=np.int64))
 
     def correct(self, points: Array, starts: Array) -> tuple[Array, Array]:
         """Code points of texts and where each starts (N + 1,), as they were probably meant."""
@@ -77,3 +75,14 @@ class Spelling:
         if not whole or (np.diff(starts) < 1).any() or (counts < 1).any():
             raise ValueError("the parts of the spelling do not fit each other")
         return cls(points.astype(np.uint32), starts, counts)
+
+
+def word_counts(lines: Iterable[str]) -> dict[str, int]:
+    """How often the most frequent words of text without labels occur in it."""
+    return dict(Counter(word for line in lines for word in words_of(line)).most_common(MAX_WORDS))
+
+
+def _points(words: Sequence[str]) -> tuple[Array, Array]:
+    """Code points of all words, and where each starts (W + 1,)."""
+    data = "".join(words).encode("utf-32-le", errors="surrogatepass")
+    return np.frombuffer(data, dtype=np.uint32), np.cumsum([0, *map(len, words)])

@@ -14,9 +14,14 @@ TOKEN = re.compile(r"\w+|[^\w\s]")
 Array = npt.NDArray[Any]
 
 
+def words_of(text: str) -> list[str]:
+    """Its words, and signs that are no part of one. Case is left out."""
+    return TOKEN.findall(text.lower())
+
+
 def code_points(texts: Sequence[str]) -> tuple[Array, Array]:
-    """Code points of all texts, and where each starts (N + 1,). Case is left out."""
-    parts = [f" {' '.join([*TOKEN.findall(text.lower()), ''])}" for text in texts]
+    """Code points of all texts, and where each starts (N + 1,)."""
+    parts = [f" {' '.join([*words_of(text), ''])}" for text in texts]
     starts = np.cumsum([0, *map(len, parts)])
     data = "".join(parts).encode("utf-32-le", errors="surrogatepass")
     return np.frombuffer(data, dtype=np.uint32), starts

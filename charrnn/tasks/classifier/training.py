@@ -50,8 +50,9 @@ from charrnn.tasks.classifier.objective import (
     ReadingObjective,
     TextBatches,
 )
-from charrnn.tasks.classifier.run import EXAMPLES, UNLABELLED, WORDS, Run
+from charrnn.tasks.classifier.run import EXAMPLES, KNOWN_WORDS, UNLABELLED, WORDS, Run
 from charrnn.tasks.classifier.self_training import enough_lines, some_lines
+from charrnn.tasks.classifier.spelling import word_counts
 from charrnn.tasks.classifier.subwords import subword_vectors
 from charrnn.tasks.classifier.words import WordVectors, limited
 from charrnn.text.reading import find_text
@@ -168,7 +169,9 @@ def fit_classifier(
     words = _learn_words(texts, more, len(splits.labels), report) if more else None
     learned = linear.self_training and not splits.multi_label
     drawn = some_lines(more, enough_lines(len(texts), len(splits.labels)) if learned else 0, training.seed)
-    session = _Session(Run(splits, vocabs, network, linear, objective, training, words, drawn), output, report)
+    known_words = word_counts(more) if linear.spelling else {}
+    run = Run(splits, vocabs, network, linear, objective, training, words, known_words, drawn)
+    session = _Session(run, output, report)
     if more and "subword" in vocabs.keys() - given.keys():
         session.start_subwords(more)
     if base is not None:
@@ -352,7 +355,7 @@ class _Session:
         atomic_write(self.output / model_directory.CARD, model_card(self.output.resolve().name, classifier.config()))
         atomic_write(self.output / REPORT_TEXT, reporting.render(report).encode("utf-8", errors="replace"))
         atomic_write(self.output / REPORT_JSON, json.dumps(report, indent=1) + "\n")
-        for name in (EXAMPLES, WORDS, UNLABELLED):  # private texts and words, no longer needed
+        for name in (EXAMPLES, WORDS, KNOWN_WORDS, UNLABELLED):  # private texts and words, no longer needed
             (self.output / "training" / name).unlink(missing_ok=True)
         return classifier
 

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.tasks.classifier import spelling as spelling_module
 from charrnn.tasks.classifier import spelling_kernels
-from charrnn.tasks.classifier.spelling import UNKNOWN, Spelling
+from charrnn.tasks.classifier.spelling import OWN, UNKNOWN, Spelling, word_counts
 from charrnn.tasks.classifier.spelling_kernels import EDIT, LONGEST, MOST_DELETIONS, max_edits
 from charrnn.tasks.classifier.tokens import code_points
 
@@ -117,6 +118,34 @@ def test_the_words_are_those_of_the_texts() -> None:
     assert sorted(known_words(SPELLING)) == sorted(expected)
     counts = dict(zip(known_words(SPELLING), SPELLING.counts.tolist(), strict=True))
     assert (counts["the"], counts["stand"], counts["here"]) == (60, 60, 30)
+
+
+def test_words_of_text_without_labels_are_known_too() -> None:
+    """So they are no mistakes, and their own mistakes are mended."""
+    spelling = Spelling.learn(TEXTS, word_counts(["Bureaus were funded in Zanzibar"]))
+    assert set(known_words(spelling)) == {*known_words(SPELLING), "bureaus", "were", "funded", "zanzibar"}
+    assert corrected("bureaus founded in znazibar, and teh bureaus funded", spelling) == (
+        " bureaus founded in zanzibar , and the bureaus funded "
+    )
+    assert corrected("bureaus founded in znazibar, and teh bureaus funded") == (
+        " bureau founded in znazibar , and the bureau founded "
+    )
+
+
+@given(st.lists(words, min_size=1, max_size=20), st.lists(words, max_size=60))
+def test_words_of_the_texts_count_for_more_in_sum(own: list[str], more: list[str]) -> None:
+    spelling = Spelling.learn([" ".join(own)], word_counts([" ".join(more)]))
+    counts = dict(zip(known_words(spelling), spelling.counts.tolist(), strict=True))
+    assert counts.keys() == {*own, *more}
+    (weight,) = {(counts[word] - more.count(word)) / own.count(word) for word in own}
+    assert abs(weight * len(own) - OWN * len(more)) <= len(own) / 2 or weight == 1
+    assert all(counts[word] == more.count(word) for word in counts.keys() - set(own))
+
+
+def test_the_most_frequent_words_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spelling_module, "MAX_WORDS", 2)
+    assert word_counts(["The a b", "the A", "the c"]) == {"the": 3, "a": 2}
+    assert sorted(known_words(Spelling.learn(["the a b a"], {"b": 5, "c": 9}))) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from charrnn.errors import UsageError
 from charrnn.tasks.classifier import beside_training, training
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.model import Classifier
+from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.training.trainer import Progress, Report
 
 Train = Callable[..., Classifier]
@@ -129,6 +130,31 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
     notes = Stop()
     assert train("without", tmp_path / "True.tsv", spelling=False, report=notes).beside.linear.spelling is None
     assert not [note for note in notes.notes if note.startswith("unknown words")]
+
+
+def test_words_of_text_without_labels_are_known_also_after_a_stop(train: Train, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcd", k=7)) for _ in range(160)]
+    rows = [f"{'odd' if i % 2 else 'even'}\t{word} {k}" for k in range(3) for i, word in enumerate(words[:150])]
+    (tmp_path / "texts.tsv").write_text("\n".join(["label\ttext", *rows]))
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(words[150:]))
+    train("whole", tmp_path / "texts.tsv", unlabelled=text)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", tmp_path / "texts.tsv", unlabelled=text, report=Stop(2))
+    text.unlink()
+    spelling = charrnn.resume_classifier(tmp_path / "parts").beside.linear.spelling
+    assert spelling is not None
+    assert known_words(spelling).issuperset(words)
+    assert not (tmp_path / "parts" / "training" / "known_words.json").exists()
+    whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+
+
+def known_words(spelling: Spelling) -> set[str]:
+    letters = spelling.points.astype("<u4").tobytes().decode("utf-32-le")
+    return {letters[start:end] for start, end in itertools.pairwise(spelling.starts)}
 
 
 def test_while_labels_are_learned_texts_are_read_on(train: Train, tmp_path: Path) -> None:
@@ -270,11 +296,12 @@ def test_texts_without_labels_are_left_where_they_do_not_help(
     paths["train"].write_text("\n".join(known[:-40]))
     paths["val"].write_text("\n".join([swapped, *known[-40:]]))
     stop = Stop()
-    misled = train("misled", paths["train"], val=paths["val"], unlabelled=paths["text"], report=stop)
+    settings = {"val": paths["val"], "spelling": False}  # whose known words are not in question here
+    misled = train("misled", paths["train"], unlabelled=paths["text"], report=stop, **settings)
     assert len([note for note in stop.notes if "validation text with them" in note]) == 2
     assert not [note for note in stop.notes if note.startswith("text without labels: 0 ")]
     assert "without labels" not in (tmp_path / "misled" / "README.md").read_text()
-    plain = train("plain", paths["train"], val=paths["val"])
+    plain = train("plain", paths["train"], **settings)
     words = ["katoko", "zubozo", "wifewe", "limele"]
     for with_text, without in zip(misled.beside.scores(words), plain.beside.scores(words), strict=True):
         assert torch.equal(with_text, without)
