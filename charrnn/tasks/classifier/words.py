@@ -49,7 +49,7 @@ class WordVectors:
     def fit(cls, lines: Iterable[str]) -> WordVectors:
         """From lines of text. Raises UsageError if too few words come again in them."""
         hashes, lengths = [], []
-        for some in batches(limited(lines)):
+        for some in batches(lines):
             offsets, found = kernels.word_hashes(*code_points(some))
             hashes.append(found)
             lengths.append(np.diff(offsets))

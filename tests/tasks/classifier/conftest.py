@@ -1,6 +1,8 @@
 """Labelled texts that are quickly learned, and tiny classifiers of them."""
 
+import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import charrnn
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.model import Classifier
+from charrnn.training.trainer import Progress, Report
 
 TINY: dict[str, Any] = {
     **{
@@ -52,6 +55,29 @@ def write_tsv(path: Path, examples: list[Example]) -> Path:
     rows = ["label\ttext", *(f"{example.labels[0]}\t{example.text}" for example in examples)]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return path
+
+
+class Stop(Report):
+    """Sends this process a Ctrl-C at some of the steps that are reported, counted over all parts of the run."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = numbers
+        self.count = 0
+        self.notes: list[str] = []
+
+    def step(self, progress: Progress, loss: float, lr: float) -> None:
+        self.count += 1
+        if self.count in self.numbers:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def stop_at() -> Callable[..., Stop]:
+    """`stop_at(2, 6)`: a report that stops a run at these steps, if any, and keeps its notes."""
+    return Stop
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from charrnn.tasks.classifier.model import Classifier
 from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork
 from charrnn.tasks.classifier.subwords import subword_vectors
 from charrnn.text.vocab import Vocab
-from charrnn.training.trainer import Progress, Report
 
 ANIMALS, TOOLS = ["cat", "dog", "owl"], ["saw", "drill", "hammer"]
 TEXTS = [f"{frame} {noun}" for frame in ("my", "some") for noun in ANIMALS + TOOLS]
@@ -84,7 +83,7 @@ def test_readers_start_from_the_vectors_each_turned_another_way() -> None:
 
 
 def test_a_run_starts_from_them_and_goes_on_without_them(
-    train: Callable[..., Classifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., Classifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: Callable[..., Any]
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text("\n".join(make_lines()))
@@ -95,15 +94,11 @@ def test_a_run_starts_from_them_and_goes_on_without_them(
         start(network, vectors)
         started.append(network.state_dict()["readers.0.views.subword.forwards.embedding.weight"].clone())
 
-    class Stop(Report):
-        def step(self, progress: Progress, loss: float, lr: float) -> None:
-            raise KeyboardInterrupt
-
     monkeypatch.setattr(ClassifierNetwork, "start_subwords", look)
     settings: dict[str, Any] = {"unlabelled": text, "pretraining": 0, "num_validations": 5}
     train("whole", **settings)
     with pytest.raises(KeyboardInterrupt):
-        train("parts", report=Stop(), **settings)
+        train("parts", report=stop_at(1), **settings)
     text.unlink()
     charrnn.resume_classifier(tmp_path / "parts")
     assert len(started) == 2

@@ -121,8 +121,7 @@ def test_words_that_hardly_have_neighbours_are_no_obstacle(seed: int) -> None:
 
 def test_reading_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "MAX_CHARS", 1000)
-    monkeypatch.setattr(words, "LINES_AT_ONCE", 10)
-    assert len(WordVectors.fit(itertools.repeat("the same line again and again"))) == 5
+    assert sum(map(len, words.limited(itertools.repeat("the same line again and again")))) == 1000
 
 
 @pytest.mark.parametrize("lines", [["abc"] * 20, ["abcdefghij" * 4, "xyz"], ["ab", "", "cdefgh", "ijkl" * 9]])
