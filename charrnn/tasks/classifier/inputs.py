@@ -16,6 +16,7 @@ from torch import Tensor
 
 from charrnn.network.device import autocast, to_device
 from charrnn.tasks.classifier.network import WINDOW, ClassifierNetwork, Inputs, ViewName
+from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.text.batches import by_length, pad
 from charrnn.text.vocab import Ids, Vocab, build_vocab
 
@@ -54,12 +55,35 @@ def collate(encoded: Encoded, indices: Sequence[int], device: torch.device) -> I
     return batch
 
 
-def logits_of(network: ClassifierNetwork, encoded: Encoded, device: torch.device, precision: str) -> Tensor:
-    """The network's logits (N, C) of all texts, in their order, on the CPU. A long text is read alone."""
+def logits_of(
+    network: ClassifierNetwork,
+    texts: Sequence[str],
+    vocabs: Mapping[ViewName, Vocab],
+    precision: str,
+    spelling: Spelling | None = None,
+) -> Tensor:
+    """The network's logits (N, C) of all texts, in their order, on the CPU. A long text is read alone.
+
+    Texts that were probably meant otherwise, where a spelling is given, are read twice: their subwords as they stand
+    and as they were meant. The logits are the mean of both.
+    """
+    encoded = encode(texts, vocabs)
+    logits = _logits_of(network, encoded, precision)
+    if spelling is not None and "subword" in vocabs:
+        meant = _as_meant(texts, spelling)
+        changed = [i for i, text in enumerate(texts) if meant[i] != text]
+        if changed:
+            again = [[ids[i] for i in changed] for ids in encoded]
+            again[list(vocabs).index("subword")] = _encode([meant[i] for i in changed], vocabs["subword"])
+            logits[changed] = (logits[changed] + _logits_of(network, again, precision)) / 2
+    return logits
+
+
+def _logits_of(network: ClassifierNetwork, encoded: Encoded, precision: str) -> Tensor:
     logits = torch.empty(len(encoded[0]), network.num_classes)
-    with torch.inference_mode(), autocast(device, precision):
+    with torch.inference_mode(), autocast(network.device, precision):
         for indices in _batches(encoded):
-            logits[indices] = network(collate(encoded, indices, device), WINDOW).cpu()
+            logits[indices] = network(collate(encoded, indices, network.device), WINDOW).cpu()
     return logits
 
 
@@ -70,6 +94,12 @@ def _batches(encoded: Encoded) -> Iterator[list[int]]:
             yield from ([i] for i in indices)
         else:
             yield indices
+
+
+def _as_meant(texts: Sequence[str], spelling: Spelling) -> list[str]:
+    """Long texts stay as they stand: they have words enough."""
+    corrected = iter(spelling.corrected([text for text in texts if len(text) < LONG_CHARS]))
+    return [next(corrected) if len(text) < LONG_CHARS else text for text in texts]
 
 
 def _encode(texts: Sequence[str], vocab: Vocab) -> list[Ids]:

@@ -23,7 +23,7 @@ from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.classifier.beside import Beside, under
 from charrnn.tasks.classifier.calibration import Blend, probabilities
-from charrnn.tasks.classifier.inputs import encode, logits_of
+from charrnn.tasks.classifier.inputs import logits_of
 from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, ViewName
 from charrnn.text.vocab import Vocab
@@ -156,7 +156,7 @@ class Classifier:
     def scores(self, texts: Sequence[str]) -> list[Tensor]:
         """The network's logits and the scores of the models beside it, (N, C) each."""
         texts = [text.strip() for text in texts]
-        logits = logits_of(self.network, encode(texts, self.vocabs), self.network.device, "fp32")
+        logits = logits_of(self.network, texts, self.vocabs, "fp32", self.beside.linear.spelling)
         return [logits, *self.beside.scores(texts)]
 
     def probabilities(self, texts: Sequence[str]) -> Tensor:

@@ -21,6 +21,7 @@ from charrnn.network.device import autocast
 from charrnn.tasks.classifier.calibration import calibrated_nats
 from charrnn.tasks.classifier.inputs import MAX_TOKENS, collate, encode, logits_of
 from charrnn.tasks.classifier.network import ClassifierNetwork, Inputs, Reader, View, ViewName
+from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.text.batches import ShuffledBatches, by_length
 from charrnn.text.noise import add_noise
 from charrnn.text.vocab import Vocab
@@ -125,16 +126,18 @@ class ClassifierObjective:
         targets: Tensor,
         val_texts: Sequence[str],
         val_targets: Tensor,
+        spelling: Spelling | None = None,
         *,
         precision: str,
     ) -> None:
-        """Targets (N,) are classes, or (N, C) zeros and ones."""
+        """Targets (N,) are classes, or (N, C) zeros and ones. The spelling is for validation texts."""
         self.network, self.reading = network, reading
         joined = nn.ModuleDict({"network": network, "reading": reading})
         self.model: nn.Module = joined if batches.config.reading else network
         self.batches = batches
         self.targets = targets
         self.val_texts, self.val_targets = [text[: batches.max_chars] for text in val_texts], val_targets
+        self.spelling = spelling
         self.precision = precision
         self.device = network.device
         self.epoch_steps = float(len(batches.batches))
@@ -167,8 +170,8 @@ class ClassifierObjective:
     def validate(self) -> float:
         """Nats a validation text at the best temperature, with the averaged weights, which are those that are kept."""
         with self.average.in_place():
-            encoded = encode(self.val_texts, self.batches.vocabs)
-            self.val_logits = logits_of(self.network, encoded, self.device, self.precision)
+            texts, vocabs = self.val_texts, self.batches.vocabs
+            self.val_logits = logits_of(self.network, texts, vocabs, self.precision, self.spelling)
         return calibrated_nats(self.val_logits, self.val_targets)
 
     def position(self) -> dict[str, Tensor]:

@@ -9,8 +9,11 @@ Shapes: N texts, W words.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -19,10 +22,11 @@ import torch
 from torch import Tensor
 
 from charrnn.tasks.classifier import spelling_kernels
-from charrnn.tasks.classifier.tokens import words_of
+from charrnn.tasks.classifier.tokens import TOKEN, code_points, words_of
 
 MAX_WORDS = 100_000  # the most frequent ones
 OWN = 3  # times as much as all words of text without labels, those of training texts count together
+WITHIN_WORD = re.compile(r"\w\w")
 UNKNOWN = 9.0  # nats that a word which stays unknown costs, beside those of a word that occurs once
 
 Array = npt.NDArray[Any]
@@ -54,8 +58,23 @@ class Spelling:
 
     def correct(self, points: Array, starts: Array) -> tuple[Array, Array]:
         """Code points of texts and where each starts (N + 1,), as they were probably meant."""
-        corrected: tuple[Array, Array] = spelling_kernels.correct(points, starts, self._known, self._unknown_cost)
+        corrected: tuple[Array, Array] = self._correct(points, starts)[:2]
         return corrected
+
+    def corrected(self, texts: Sequence[str]) -> list[str]:
+        """The texts as they were probably meant; what is known stands in them as it stood, capitals and all."""
+        points, starts, sources = self._correct(*code_points(texts))
+        letters = points.astype("<u4").tobytes().decode("utf-32-le", errors="surrogatepass")
+        corrected, place = [], 0
+        for text, (start, end) in zip(texts, pairwise(starts.tolist()), strict=True):
+            words = letters[start + 1 : end].split(" ")[:-1]
+            corrected.append(_respelled(text, words, sources[place : place + len(words)].tolist()))
+            place += len(words)
+        return corrected
+
+    def _correct(self, points: Array, starts: Array) -> tuple[Array, Array, Array]:
+        found: tuple[Array, Array, Array] = spelling_kernels.correct(points, starts, self._known, self._unknown_cost)
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved of it, by name."""
@@ -86,3 +105,33 @@ def _points(words: Sequence[str]) -> tuple[Array, Array]:
     """Code points of all words, and where each starts (W + 1,)."""
     data = "".join(words).encode("utf-32-le", errors="surrogatepass")
     return np.frombuffer(data, dtype=np.uint32), np.cumsum([0, *map(len, words)])
+
+
+def _respelled(text: str, words: Sequence[str], sources: Sequence[int]) -> str:
+    """A text in which `words` are read, each from the word of this number on; several may be read from one."""
+    spans = [match.span() for match in TOKEN.finditer(text)]
+    read = [
+        (source, [word for _, word in group])
+        for source, group in groupby(zip(sources, words, strict=True), itemgetter(0))
+    ]
+    whole, copied = "", 0
+    for (source, new), (following, _) in pairwise([*read, (len(spans), [])]):
+        start, end = spans[source][0], spans[following - 1][1]
+        old = text[start:end]
+        if new != [old.lower()]:
+            whole = _beside(_beside(whole, text[copied:start]), _cased_as(old, " ".join(new)))
+            copied = end
+    return _beside(whole, text[copied:])
+
+
+def _beside(one: str, other: str) -> str:
+    """Both, with a space between words that would become one."""
+    return f"{one} {other}" if WITHIN_WORD.match(one[-1:] + other[:1]) else one + other
+
+
+def _cased_as(old: str, new: str) -> str:
+    """`new`, in small letters, with capitals where `old` has them."""
+    letters = "".join(filter(str.isalpha, old))
+    all_large = letters.isupper() and len(letters) > 1
+    cased = new.upper() if all_large else new.capitalize() if letters[:1].isupper() else new
+    return cased if cased.lower() == new else new  # there are letters that do not come back

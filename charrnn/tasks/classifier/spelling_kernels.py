@@ -216,7 +216,8 @@ def _reach_next(path, i, texts, spaces, words, unknown_cost, known, scratch, joi
 
 @njit(cache=True)
 def correct(texts, starts, known, unknown_cost):
-    """Texts with words that are not known spelled as known ones, where that is likelier: points and starts.
+    """Texts with words that are not known spelled as known ones, where that is likelier: points and starts; and of each
+    word in them, which word of its text it is read from, the first one if from several.
 
     A text is read as the words that cost least: a known word −ln of its frequency, a mistake `EDIT`, a word that stays
     unknown `unknown_cost`. A space may be missing, stand where none belongs, or have changed places with a letter.
@@ -226,7 +227,8 @@ def correct(texts, starts, known, unknown_cost):
     joined = np.empty(LONGEST, texts.dtype)
     out = np.empty(3 * len(texts), texts.dtype)  # no reading is longer
     out_starts = np.zeros(len(starts), np.int64)
-    total = 0
+    sources = np.empty((len(out) + 1) // 2, np.int32)
+    total = written = 0
     for t in range(len(starts) - 1):
         spaces, number = np.empty(starts[t + 1] - starts[t], np.int64), -1
         for k in range(starts[t], starts[t + 1]):
@@ -239,6 +241,9 @@ def correct(texts, starts, known, unknown_cost):
         if _all_known(words):
             total = _copy(texts[starts[t] : starts[t + 1]], out, total)
             out_starts[t + 1] = total
+            for i in range(number):
+                sources[written + i] = i
+            written += number
             continue
         costs = np.empty(number + 1)
         for i in range(number + 1):
@@ -260,11 +265,15 @@ def correct(texts, starts, known, unknown_cost):
             end = follows[place]
             if firsts[end] < 0:
                 total = _copy(texts[spaces[place] + 1 : spaces[end] + 1], out, total)
+                sources[written] = place
+                written += 1
             for word in (firsts[end], seconds[end]):
                 if word >= 0:
                     total = _copy(known_points[known_starts[word] : known_starts[word + 1]], out, total)
                     out[total] = SPACE
                     total += 1
+                    sources[written] = place
+                    written += 1
             place = end
         out_starts[t + 1] = total
-    return out[:total].copy(), out_starts
+    return out[:total].copy(), out_starts, sources[:written].copy()

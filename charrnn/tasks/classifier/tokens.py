@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 def words_of(text: str) -> list[str]:
     """Its words, and signs that are no part of one. Case is left out."""
-    return TOKEN.findall(text.lower())
+    return [word.lower() for word in TOKEN.findall(text)]
 
 
 def code_points(texts: Sequence[str]) -> tuple[Array, Array]:

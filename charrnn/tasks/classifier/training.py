@@ -33,7 +33,7 @@ from charrnn.tasks.classifier.beside_training import BesideTraining
 from charrnn.tasks.classifier.calibration import MODELS, Blend, accuracy, fit_blend, probabilities
 from charrnn.tasks.classifier.card import model_card
 from charrnn.tasks.classifier.data import DataConfig, Example, Splits, prepare, read_examples
-from charrnn.tasks.classifier.inputs import encode, logits_of, make_vocabs
+from charrnn.tasks.classifier.inputs import logits_of, make_vocabs
 from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.model import Classifier, write_weights
 from charrnn.tasks.classifier.network import (
@@ -286,6 +286,7 @@ class _Session:
             self.targets,
             [self.val_texts[i] for i in self.watched],
             self.val_targets[self.watched],
+            self.beside.linear.spelling,
             precision=self.run.training.precision,
         )
         weight = self.run.objective.reading
@@ -333,7 +334,7 @@ class _Session:
         run, splits = self.run, self.run.splits
         best = Classifier.load(self.output, device=str(self.device))
         self.network = best.network
-        logits = logits_of(best.network, encode(self.val_texts, run.vocabs), self.device, "fp32")
+        logits = logits_of(best.network, self.val_texts, run.vocabs, "fp32", self.beside.linear.spelling)
         scores = [logits, *self.val_scores]
         blend = fit_blend(scores, self.val_targets)
         found = probabilities(blend.logits(*scores), splits.multi_label)

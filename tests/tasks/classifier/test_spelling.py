@@ -13,7 +13,7 @@ from charrnn.tasks.classifier import spelling as spelling_module
 from charrnn.tasks.classifier import spelling_kernels
 from charrnn.tasks.classifier.spelling import OWN, UNKNOWN, Spelling, word_counts
 from charrnn.tasks.classifier.spelling_kernels import EDIT, LONGEST, MOST_DELETIONS, max_edits
-from charrnn.tasks.classifier.tokens import code_points
+from charrnn.tasks.classifier.tokens import code_points, words_of
 
 TEXTS = 30 * ["What does the bureau stand for?", "When was the Bureau founded?", "in 1984 , they stand here"]
 SPELLING = Spelling.learn(TEXTS)
@@ -191,6 +191,32 @@ def test_each_text_is_read_alone(texts: list[str]) -> None:
     together = [points[start:end].tolist() for start, end in itertools.pairwise(starts)]
     alone = [SPELLING.correct(*code_points([text]))[0].tolist() for text in texts]
     assert together == alone
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("Waht  does the BURAEU\tstand for?", "What  does the BUREAU\tstand for?"),
+        ("When Was,thebureau founded?", "When Was,the bureau founded?"),
+        ("(When was", "When was"),  # a sign that is not known
+        ("DOESTHE Bur;au stand fo r  it?", "DOES THE Bureau stand for  it?"),
+        ("In 1985,stand  xyzzy, here\n", "In 1985,stand  xyzzy, here\n"),
+    ],
+)
+def test_what_is_known_stands_as_it_stood(text: str, meant: str) -> None:
+    assert SPELLING.corrected([text, "", text]) == [meant, "", meant]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.text("teh wasT ;8,\nß日", max_size=24), max_size=4), st.lists(words, max_size=12))
+def test_the_texts_have_the_words_that_are_read(texts: list[str], known: list[str]) -> None:
+    spelling = Spelling.learn([*TEXTS, " ".join(known), "was the theses ", "what s"])
+    found = spelling.corrected(texts)
+    for ours, theirs in zip(code_points(found), spelling.correct(*code_points(texts)), strict=True):
+        assert ours.tolist() == theirs.tolist()
+    for text, corrected in zip(texts, found, strict=True):
+        if set(words_of(text)) <= set(known_words(spelling)):
+            assert corrected == text
 
 
 def test_it_is_saved_and_what_is_damaged_is_told() -> None:

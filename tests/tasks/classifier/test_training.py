@@ -16,6 +16,7 @@ from charrnn.checkpoint import load_tensors, network_tensors
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier import beside_training
 from charrnn.tasks.classifier.data import Example
+from charrnn.tasks.classifier.inputs import logits_of
 from charrnn.tasks.classifier.model import Classifier
 from charrnn.training.trainer import Progress, Report
 
@@ -102,6 +103,10 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
         loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
         spoiled = [words[0][1:], "xpa"]
         assert torch.equal(loaded.probabilities(spoiled), model.probabilities(spoiled))
+    network = train("subwords", tmp_path / "True.tsv", views="subword")
+    (spoiled_logits, logits), _ = network.scores([words[0][1:], words[0]])[:2]
+    alone = logits_of(network.network, [words[0][1:]], network.vocabs, "fp32")[0]
+    assert torch.allclose(spoiled_logits, (alone + logits) / 2, atol=1e-5)  # the network reads it so too
     with pytest.raises(KeyboardInterrupt):
         train("parts", tmp_path / "True.tsv", report=stop_at(2))
     charrnn.resume_classifier(tmp_path / "parts")
