@@ -119,12 +119,12 @@ def _respelled(text: str, words: Sequence[str], sources: Sequence[int]) -> str:
         start, end = spans[source][0], spans[following - 1][1]
         old = text[start:end]
         if new != [old.lower()]:
-            whole = _beside(_beside(whole, text[copied:start]), _cased_as(old, " ".join(new)))
+            whole = _joined(_joined(whole, text[copied:start]), _cased_as(old, " ".join(new)))
             copied = end
-    return _beside(whole, text[copied:])
+    return _joined(whole, text[copied:])
 
 
-def _beside(one: str, other: str) -> str:
+def _joined(one: str, other: str) -> str:
     """Both, with a space between words that would become one."""
     return f"{one} {other}" if WITHIN_WORD.match(one[-1:] + other[:1]) else one + other
 
