@@ -5,21 +5,26 @@ import torch
 from torch.testing import assert_close
 
 from charrnn.tasks.classifier import inputs
-from charrnn.tasks.classifier.inputs import logits_of, make_vocabs
-from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, Views
+from charrnn.tasks.classifier.inputs import collate, encode, logits_of, make_vocabs
+from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, ViewName, Views
 from charrnn.tasks.classifier.spelling import Spelling
+from charrnn.text.vocab import Vocab
 
 TEXTS = 30 * ["What does the bureau stand for?", "When was the Bureau founded?"]
 SPELLING = Spelling.learn(TEXTS)
 WRONG, RIGHT = "Waht  does the BURAEU", "What  does the BUREAU"
 
 
-def logits(texts: list[str], views: Views, spelling: Spelling | None) -> torch.Tensor:
+def make(views: Views) -> tuple[ClassifierNetwork, dict[ViewName, Vocab]]:
     torch.manual_seed(0)
     config = ClassifierConfig(views, num_readers=2, char_width=8, subword_width=8).suited(TEXTS)
     vocabs = make_vocabs(TEXTS, config.view_names, 300, {})
     sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in vocabs.items()}
-    network = ClassifierNetwork(config, sizes, 3).eval()
+    return ClassifierNetwork(config, sizes, 3).eval(), vocabs
+
+
+def logits(texts: list[str], views: Views, spelling: Spelling | None) -> torch.Tensor:
+    network, vocabs = make(views)
     return logits_of(network, texts, vocabs, "fp32", spelling)
 
 
@@ -30,13 +35,14 @@ def test_subwords_are_read_as_they_stand_and_as_they_were_meant() -> None:
 
 
 def test_characters_are_read_as_they_stand() -> None:
-    """So what is read twice is not the mean of the two texts, whose characters differ too."""
     texts = [WRONG, RIGHT]
     assert torch.equal(logits(texts, "char", SPELLING), logits(texts, "char", None))
-    both, plain = logits(texts, "both", SPELLING), logits(texts, "both", None)
-    assert torch.equal(both[1], plain[1])
-    assert (both[0] - plain[0]).abs().max() > 1e-3
-    assert (both[0] - plain.mean(0)).abs().max() > 1e-4
+    network, vocabs = make("both")
+    characters, subwords = encode(texts, vocabs)
+    first, second = (network(collate([characters[:1], each], [0], network.device)) for each in (subwords, subwords[1:]))
+    whole = logits(texts, "both", SPELLING)
+    assert_close(whole[:1], (first + second).detach() / 2)
+    assert torch.equal(whole[1], logits(texts, "both", None)[1])
 
 
 def test_long_texts_stay_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,12 +199,18 @@ def test_each_text_is_read_alone(texts: list[str]) -> None:
         ("Waht  does the BURAEU\tstand for?", "What  does the BUREAU\tstand for?"),
         ("When Was,thebureau founded?", "When Was,the bureau founded?"),
         ("(When was", "When was"),  # a sign that is not known
+        ("stand;here", "stand here"),
+        ("stANd teh bUreau", "stANd the bUreau"),
         ("DOESTHE Bur;au stand fo r  it?", "DOES THE Bureau stand for  it?"),
         ("In 1985,stand  xyzzy, here\n", "In 1985,stand  xyzzy, here\n"),
     ],
 )
 def test_what_is_known_stands_as_it_stood(text: str, meant: str) -> None:
     assert SPELLING.corrected([text, "", text]) == [meant, "", meant]
+
+
+def test_letters_that_do_not_come_back_from_capitals_stay_small() -> None:
+    assert Spelling.learn(30 * ["die straße"]).corrected(["DIE STRAE"]) == ["DIE straße"]
 
 
 @settings(max_examples=300)
