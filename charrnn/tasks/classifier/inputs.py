@@ -70,7 +70,7 @@ def logits_of(
     encoded = encode(texts, vocabs)
     logits = _logits_of(network, encoded, precision)
     if spelling is not None and "subword" in vocabs:
-        meant = _as_meant(texts, spelling)
+        meant = _corrected(texts, spelling)
         changed = [i for i, text in enumerate(texts) if meant[i] != text]
         if changed:
             again = [[ids[i] for i in changed] for ids in encoded]
@@ -96,7 +96,7 @@ def _batches(encoded: Encoded) -> Iterator[list[int]]:
             yield indices
 
 
-def _as_meant(texts: Sequence[str], spelling: Spelling) -> list[str]:
+def _corrected(texts: Sequence[str], spelling: Spelling) -> list[str]:
     """Long texts stay as they stand: they have words enough."""
     corrected = iter(spelling.corrected([text for text in texts if len(text) < LONG_CHARS]))
     return [next(corrected) if len(text) < LONG_CHARS else text for text in texts]

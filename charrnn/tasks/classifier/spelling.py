@@ -26,8 +26,8 @@ from charrnn.tasks.classifier.tokens import TOKEN, code_points, words_of
 
 MAX_WORDS = 100_000  # the most frequent ones
 OWN = 3  # times as much as all words of text without labels, those of training texts count together
-WITHIN_WORD = re.compile(r"\w\w")
 UNKNOWN = 9.0  # nats that a word which stays unknown costs, beside those of a word that occurs once
+WITHIN_WORD = re.compile(r"\w\w")
 
 Array = npt.NDArray[Any]
 
