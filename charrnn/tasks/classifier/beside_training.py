@@ -27,6 +27,7 @@ from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.noise import add_noise
 from charrnn.training.trainer import Report
 
+NOISY_TEXTS = 1 << 16  # copies of texts with typing mistakes that are learned from in all, or one of each
 Labelled = tuple[Sequence[str], Tensor]  # texts and their classes
 
 
@@ -169,11 +170,12 @@ class BesideTraining:
     ) -> LinearModel:
         run = self.run
         belongs = targets.bool() if targets.dim() > 1 else _one_hot(targets, len(run.splits.labels))
-        copies = 0 if spelling is None else config.noisy_copies
+        copies = 0 if spelling is None else min(config.noisy_copies, max(NOISY_TEXTS // len(texts), 1))
         return LinearModel.fit(
-            [*texts, *self._with_mistakes([*texts] * copies)],
-            belongs.repeat(1 + copies, 1).numpy(),
+            texts,
+            belongs.numpy(),
             config,
+            noisy=self._with_mistakes([*texts] * copies),
             words=words,
             spelling=spelling,
             balanced=run.objective.balanced,

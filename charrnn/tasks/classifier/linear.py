@@ -4,7 +4,8 @@ all others: what a text says, however it is arranged.
 All are hashed into buckets; those that training texts hold become features, weighted by term frequency times
 inverse document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One
 machine a class tells it from all others. Where a spelling is given, words that training texts do not hold are first
-read as those that they do.
+read as those that they do. Copies of the training texts with typing mistakes, which it may learn from too, add no
+features: so it learns to rely on more than one, and grows by nothing.
 
 Shapes: N texts, F features, C classes.
 """
@@ -49,7 +50,7 @@ class LinearConfig:
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
     spelling: bool = True  # unknown words may be read as known ones
-    noisy_copies: int = 1  # of the training texts, with typing mistakes, where unknown words are read as known ones
+    noisy_copies: int = 4  # of the training texts, with typing mistakes, where unknown words are read as known ones
     self_training: float = 3.0  # times as many texts of each label are heard, at most, from text without labels
     class_chars: int = 5  # of an n-gram in the model of each class, at most; 0: no such models
     refit: bool = True  # once all is chosen: on what was split off for validation too
@@ -96,27 +97,30 @@ class LinearModel:
         belongs: Array,
         config: LinearConfig,
         *,
+        noisy: Sequence[str] = (),
         words: WordVectors | None = None,
         spelling: Spelling | None = None,
         balanced: bool = False,
         seed: int = 0,
     ) -> LinearModel:
-        """Train on texts and their classes, belongs (N, C) true or false. `balanced`: rare classes weigh more."""
-        num_classes = belongs.shape[1]
-        read = as_meant(texts, spelling)
-        counts = kernels.document_counts(*read, *_reach(config), NUM_BUCKETS)
+        """Train on texts and their classes, belongs (N, C) true or false, and on the texts again with typing mistakes,
+        `noisy`, in the same order, any number of times over. `balanced`: rare classes weigh more."""
+        num_texts, num_classes = belongs.shape
+        points, starts = as_meant([*texts, *noisy], spelling)
+        counts = kernels.document_counts(points, starts[: num_texts + 1], *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
             raise UsageError(f"no word or run of characters is in {config.min_texts} texts: lower min_texts")
         limit = min(MAX_FEATURES, MAX_WEIGHTS // num_classes)
         buckets = np.sort(found[np.argsort(-counts[found], kind="stable")[:limit]])
-        idf = (np.log((1 + len(texts)) / (1 + counts[buckets])) + 1).astype(np.float32)
+        idf = (np.log((1 + num_texts) / (1 + counts[buckets])) + 1).astype(np.float32)
         num_features = len(buckets) + (0 if words is None else words.num_features)
         empty = torch.zeros(num_features, num_classes)
         model = cls(config, buckets.astype(np.int32), idf, empty, torch.zeros(num_classes), words, spelling)
-        offsets, features, values = model._features(*read)
+        offsets, features, values = model._features(points, starts)
         epochs = int(np.clip(MAX_VISITS / (len(features) * num_classes + 1), 3, MAX_EPOCHS))
-        share = belongs.mean(0).clip(1 / len(texts))
+        share = belongs.mean(0).clip(1 / num_texts)
+        belongs = np.tile(belongs, (1 + len(noisy) // num_texts, 1))
         own_costs = config.svm_cost / (num_classes * share) if balanced else np.full(num_classes, config.svm_cost)
         weights = kernels.train_svm(
             *(offsets, features, values, np.ascontiguousarray(belongs.T), config.svm_cost, own_costs.astype(float)),

@@ -93,6 +93,30 @@ def test_training_reaches_the_optimum() -> None:
         assert np.abs(gradient).max() < 1e-3
 
 
+def test_copies_with_mistakes_are_learned_from_but_add_no_features() -> None:
+    texts, belongs = ["a cat sat", "the dog ran", "a cow"], np.eye(2, dtype=bool)[[0, 1, 0]]
+    noisy = ["a cta sat", "the dog", "owc", "acat sat", "dog ran fast", "a cat"]
+    plain = LinearModel.fit(texts, belongs, CONFIG)
+    model = LinearModel.fit(texts, belongs, CONFIG, noisy=noisy)
+    assert model.buckets.tolist() == plain.buckets.tolist()
+    assert model.idf.tolist() == plain.idf.tolist()
+
+    def gradient(model: LinearModel, texts: list[str], classes: list[int]) -> Tensor:
+        """Largest slope of what is at its least at the optimum, with these texts of these classes."""
+        offsets, numbers, values = model._features(*as_meant(texts, None))
+        x = torch.zeros(len(texts), len(model.buckets) + 1)
+        x[:, -1] = 1
+        for row, begin, end in zip(x, offsets, offsets[1:], strict=False):
+            row[numbers[begin:end]] = torch.from_numpy(values[begin:end])
+        w, y = torch.cat([model.weight, model.bias[None]]), 2 * torch.eye(2)[classes] - 1
+        return (w - 2 * x.T @ (y * (1 - y * (x @ w)).clamp(min=0))).abs().max()
+
+    assert gradient(plain, texts, [0, 1, 0]) < 0.02
+    assert gradient(model, [*texts, *noisy], [0, 1, 0] * 3) < 0.02
+    assert gradient(model, texts, [0, 1, 0]) > 0.2
+    assert gradient(model, [*texts, *noisy], [0, 1, 0, 0, 0, 1, 0, 1, 1]) > 0.2
+
+
 def test_pairs_may_be_as_far_apart_as_a_text_is_long() -> None:
     text = " ".join(f"w{i}" for i in range(300))
     model = LinearModel.fit([text, "a b"], np.eye(2, dtype=bool), replace(CONFIG, pair_distance=400, min_chars=3))

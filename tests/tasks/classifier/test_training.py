@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,37 @@ def test_openings_are_used_where_they_help(train: Train, tmp_path: Path, stop_at
         loaded = charrnn.load(tmp_path / f"model {helps}", device="cpu")
         assert torch.equal(loaded.probabilities(["is north hot"]), model.probabilities(["is north hot"]))
     assert not train("without", tmp_path / "True.tsv", openings=False).beside.linear.config.openings
+
+
+def test_copies_with_mistakes_go_with_spelling_and_are_bounded(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int, bool]] = []
+    fit = beside_training.LinearModel.fit
+
+    def watch(texts: Sequence[str], *arguments: Any, **options: Any) -> Any:
+        calls.append((len(texts), len(options["noisy"]), options["spelling"] is not None))
+        return fit(texts, *arguments, **options)
+
+    monkeypatch.setattr(beside_training.LinearModel, "fit", watch)
+    monkeypatch.setattr(beside_training, "NOISY_TEXTS", 500)
+    helps = beside_training.BesideTraining._spelling
+    monkeypatch.setattr(
+        beside_training.BesideTraining, "_spelling_that_helps", lambda training, _: helps(training, training.texts)
+    )
+    train("usual", openings=False)
+    train("two", openings=False, noisy_copies=2)
+    train("none", openings=False, noisy_copies=0)
+    train("to the letter", openings=False, spelling=False)
+    monkeypatch.setattr(beside_training, "NOISY_TEXTS", 10)
+    train("many", openings=False)
+    copies = [(noisy / texts, spelled) for texts, noisy, spelled in calls]
+    plain = (0.0, False)
+    assert copies == [
+        *(plain, (3.0, True), (3.0, True)),  # of 144 texts and, at the end, of 160
+        *(plain, (2.0, True), (2.0, True)),
+        *(plain, (0.0, True), (0.0, True)),
+        *(plain, plain),
+        *(plain, (1.0, True), (1.0, True)),
+    ]
 
 
 def test_half_a_character_in_a_text_is_no_obstacle(train: Train, tmp_path: Path) -> None:
