@@ -27,7 +27,7 @@ from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.noise import add_noise
 from charrnn.training.trainer import Report
 
-NOISY_TEXTS = 1 << 16  # copies of texts with typing mistakes that are learned from in all, or one of each
+NOISY_TEXTS = 1 << 16  # copies with typing mistakes of all texts together, at most, or one of each
 Labelled = tuple[Sequence[str], Tensor]  # texts and their classes
 
 

@@ -5,7 +5,7 @@ All are hashed into buckets; those that training texts hold become features, wei
 inverse document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One
 machine a class tells it from all others. Where a spelling is given, words that training texts do not hold are first
 read as those that they do. Copies of the training texts with typing mistakes, which it may learn from too, add no
-features: so it learns to rely on more than one, and grows by nothing.
+features of their own.
 
 Shapes: N texts, F features, C classes.
 """
@@ -50,7 +50,7 @@ class LinearConfig:
     min_texts: int = 1  # of training in which a feature occurs
     svm_cost: float = 1.0  # the higher, the closer the fit to the training texts
     spelling: bool = True  # unknown words may be read as known ones
-    noisy_copies: int = 4  # of the training texts, with typing mistakes, where unknown words are read as known ones
+    noisy_copies: int = 4  # of training texts, with typing mistakes, at most; none unless unknown words are respelled
     self_training: float = 3.0  # times as many texts of each label are heard, at most, from text without labels
     class_chars: int = 5  # of an n-gram in the model of each class, at most; 0: no such models
     refit: bool = True  # once all is chosen: on what was split off for validation too
@@ -104,7 +104,7 @@ class LinearModel:
         seed: int = 0,
     ) -> LinearModel:
         """Train on texts and their classes, belongs (N, C) true or false, and on the texts again with typing mistakes,
-        `noisy`, in the same order, any number of times over. `balanced`: rare classes weigh more."""
+        `noisy`, all in the same order, any number of times over. `balanced`: rare classes weigh more."""
         num_texts, num_classes = belongs.shape
         points, starts = as_meant([*texts, *noisy], spelling)
         counts = kernels.document_counts(points, starts[: num_texts + 1], *_reach(config), NUM_BUCKETS)

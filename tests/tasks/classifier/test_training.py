@@ -181,9 +181,9 @@ def test_copies_with_mistakes_go_with_spelling_and_are_bounded(train: Train, mon
 
     monkeypatch.setattr(beside_training.LinearModel, "fit", watch)
     monkeypatch.setattr(beside_training, "NOISY_TEXTS", 500)
-    helps = beside_training.BesideTraining._spelling
+    learn = beside_training.BesideTraining._spelling
     monkeypatch.setattr(
-        beside_training.BesideTraining, "_spelling_that_helps", lambda training, _: helps(training, training.texts)
+        beside_training.BesideTraining, "_spelling_that_helps", lambda training, _: learn(training, training.texts)
     )
     train("usual", openings=False)
     train("two", openings=False, noisy_copies=2)
