@@ -23,12 +23,14 @@ from charrnn.tasks.classifier.objective import common_letters
 from charrnn.tasks.classifier.run import Run
 from charrnn.tasks.classifier.self_training import surely_labelled
 from charrnn.tasks.classifier.spelling import Spelling
+from charrnn.tasks.classifier.word_counts import WordCounts
 from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.noise import add_noise
 from charrnn.training.trainer import Report
 
 NOISY_TEXTS = 1 << 16  # copies with typing mistakes of all texts together, at most, or one of each
 Labelled = tuple[Sequence[str], Tensor]  # texts and their classes
+Read = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # texts as `as_meant` gives them
 
 
 class BesideTraining:
@@ -64,7 +66,8 @@ class BesideTraining:
         labelled = [*self.texts, *self.val_texts], torch.cat([self.targets, self.val_targets])
         for_linear, for_ngrams = (_joined(labelled, sure) for sure in (self.linear_heard, self.ngrams_heard))
         spelling = None if beside.linear.spelling is None else self._spelling(for_linear[0])
-        linear = self._fit_linear(*for_linear, beside.linear.config, spelling, beside.linear.words)
+        read = self._with_copies(for_linear[0], spelling)
+        linear = self._fit_linear(read, for_linear[1], beside.linear.config, spelling, beside.linear.words)
         return Beside(linear, self._fit_ngrams(*for_ngrams, spelling))
 
     def _self_trained(self, beside: Beside) -> Beside:
@@ -75,7 +78,8 @@ class BesideTraining:
         self.report.note(f"text without labels: {len(sure[0]):,} texts of it have labels that the models are sure of")
         more, linear = _joined(labelled, sure), beside.linear
         spelling = None if linear.spelling is None else self._spelling(more[0])
-        other = self._fit_linear(*more, linear.config, spelling, linear.words)
+        read = self._with_copies(more[0], spelling)
+        other = self._fit_linear(read, more[1], linear.config, spelling, linear.words)
         if self._is_likelier("linear model", self._nats(other, spelling), self._nats(linear, linear.spelling)):
             linear, self.linear_heard = other, sure
         read = as_meant(self.choosing, linear.spelling)
@@ -114,10 +118,12 @@ class BesideTraining:
         whichever makes validation texts likelier, as they are and with typing mistakes."""
         begin, run = time.monotonic(), self.run
         parts: dict[str, Any] = {"config": replace(run.linear, openings=False)}
-        linear = self._fit_linear(self.texts, self.targets, **parts)
+        read = as_meant(self.texts, None)
+        linear = self._fit_linear(read, self.targets, **parts)
         if run.linear.spelling and (spelling := self._spelling_that_helps(linear)):
             parts["spelling"] = spelling
-            linear = self._fit_linear(self.texts, self.targets, **parts)
+            read = self._with_copies(self.texts, spelling)
+            linear = self._fit_linear(read, self.targets, **parts)
         lost = self._nats(linear, linear.spelling)
         richer: dict[str, dict[str, Any]] = {}
         if run.linear.openings and not are_single_words(self.texts):
@@ -125,7 +131,7 @@ class BesideTraining:
         if run.words is not None:
             richer["what words mean"] = {"words": run.words}
         for name, more in richer.items():
-            other = self._fit_linear(self.texts, self.targets, **parts | more)
+            other = self._fit_linear(read, self.targets, **parts | more)
             with_it = self._nats(other, other.spelling)
             self.report.note(f"{name}: {with_it:.4f} nats a validation text with it, {lost:.4f} without")
             if with_it < lost:
@@ -148,7 +154,8 @@ class BesideTraining:
         return spelling if with_it < lost else None
 
     def _spelling(self, texts: Sequence[str]) -> Spelling:
-        return Spelling.learn(texts, self.run.known_words)
+        counts, beside = WordCounts.of(texts), self.run.known_words
+        return Spelling(counts if beside is None else counts.beside(beside))
 
     def _nats(self, linear: LinearModel, spelling: Spelling | None) -> float:
         """Of a validation text, half of them with typing mistakes, at the best temperature."""
@@ -160,9 +167,15 @@ class BesideTraining:
         draw, most = np.random.default_rng(self.run.training.seed), self.run.objective.noise
         return [add_noise(text, draw.uniform(0, most), self.letters, draw) for text in texts]
 
+    def _with_copies(self, texts: Sequence[str], spelling: Spelling | None) -> Read:
+        """Texts as they were meant, and behind them, where unknown words are respelled, copies with typing mistakes."""
+        most = 0 if spelling is None else max(NOISY_TEXTS // len(texts), 1)
+        copies = [*texts] * min(self.run.linear.noisy_copies, most)
+        return as_meant([*texts, *self._with_mistakes(copies)], spelling)
+
     def _fit_linear(
         self,
-        texts: Sequence[str],
+        read: Read,
         targets: Tensor,
         config: LinearConfig,
         spelling: Spelling | None = None,
@@ -170,12 +183,10 @@ class BesideTraining:
     ) -> LinearModel:
         run = self.run
         belongs = targets.bool() if targets.dim() > 1 else _one_hot(targets, len(run.splits.labels))
-        copies = 0 if spelling is None else min(config.noisy_copies, max(NOISY_TEXTS // len(texts), 1))
         return LinearModel.fit(
-            texts,
+            *read,
             belongs.numpy(),
             config,
-            noisy=self._with_mistakes([*texts] * copies),
             words=words,
             spelling=spelling,
             balanced=run.objective.balanced,

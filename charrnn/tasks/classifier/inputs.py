@@ -21,6 +21,7 @@ from charrnn.text.batches import by_length, pad
 from charrnn.text.vocab import Ids, Vocab, build_vocab
 
 LONG_CHARS = 1 << 16  # a text from here on becomes ids piece by piece
+MEANT = 2 / 3  # weight of a text's reading as it was meant, beside that as it stands
 MAX_TOKENS = 1 << 14  # ids of one view in one batch, padding included
 
 Encoded = list[list[Ids]]  # of each view, the ids of each text
@@ -65,7 +66,7 @@ def logits_of(
     """The network's logits (N, C) of all texts, in their order, on the CPU. A long text is read alone.
 
     Texts that were probably meant otherwise, where a spelling is given, are read twice: their subwords as they stand
-    and as they were meant. The logits are the mean of both.
+    and as they were meant. The logits are the weighted mean of both.
     """
     encoded = encode(texts, vocabs)
     logits = _logits_of(network, encoded, precision)
@@ -75,7 +76,7 @@ def logits_of(
         if changed:
             again = [[ids[i] for i in changed] for ids in encoded]
             again[list(vocabs).index("subword")] = _encode([meant[i] for i in changed], vocabs["subword"])
-            logits[changed] = (logits[changed] + _logits_of(network, again, precision)) / 2
+            logits[changed] += MEANT * (_logits_of(network, again, precision) - logits[changed])
     return logits
 
 

@@ -27,6 +27,7 @@ from charrnn.errors import UsageError
 from charrnn.tasks.classifier import kernels
 from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.tokens import code_points
+from charrnn.tasks.classifier.word_counts import WordCounts
 from charrnn.tasks.classifier.words import WordVectors
 
 NUM_BUCKETS = 1 << 23
@@ -93,20 +94,20 @@ class LinearModel:
     @classmethod
     def fit(
         cls,
-        texts: Sequence[str],
+        points: Array,
+        starts: Array,
         belongs: Array,
         config: LinearConfig,
         *,
-        noisy: Sequence[str] = (),
         words: WordVectors | None = None,
         spelling: Spelling | None = None,
         balanced: bool = False,
         seed: int = 0,
     ) -> LinearModel:
-        """Train on texts and their classes, belongs (N, C) true or false, and on the texts again with typing mistakes,
-        `noisy`, all in the same order, any number of times over. `balanced`: rare classes weigh more."""
+        """Train on N texts, as `as_meant` gives them, and their classes, belongs (N, C) true or false. Behind the texts
+        copies of them with typing mistakes may stand, all in the same order, any number of times over. `balanced`: rare
+        classes weigh more."""
         num_texts, num_classes = belongs.shape
-        points, starts = as_meant([*texts, *noisy], spelling)
         counts = kernels.document_counts(points, starts[: num_texts + 1], *_reach(config), NUM_BUCKETS)
         found = np.flatnonzero(counts >= config.min_texts)
         if not len(found):
@@ -120,7 +121,7 @@ class LinearModel:
         offsets, features, values = model._features(points, starts)
         epochs = int(np.clip(MAX_VISITS / (len(features) * num_classes + 1), 3, MAX_EPOCHS))
         share = belongs.mean(0).clip(1 / num_texts)
-        belongs = np.tile(belongs, (1 + len(noisy) // num_texts, 1))
+        belongs = np.tile(belongs, ((len(starts) - 1) // num_texts, 1))
         own_costs = config.svm_cost / (num_classes * share) if balanced else np.full(num_classes, config.svm_cost)
         weights = kernels.train_svm(
             *(offsets, features, values, np.ascontiguousarray(belongs.T), config.svm_cost, own_costs.astype(float)),
@@ -151,7 +152,7 @@ class LinearModel:
             "weight": self.weight.half(),
             "bias": self.bias,
             **({} if self.words is None else self.words.tensors()),
-            **({} if self.spelling is None else self.spelling.tensors()),
+            **({} if self.spelling is None else self.spelling.counts.tensors()),
         }
 
     @classmethod
@@ -164,7 +165,8 @@ class LinearModel:
             raise ValueError("the parts of the linear model do not fit each other")
         if len(buckets) and not 0 <= int(buckets.min()) <= int(buckets.max()) < NUM_BUCKETS:
             raise ValueError("the linear model has buckets out of range")
-        spelling = Spelling.from_tensors(tensors)
+        counts = WordCounts.from_tensors(tensors)
+        spelling = None if counts is None else Spelling(counts)
         return cls(config, buckets.numpy(), idf.numpy(), weight.float(), bias, words, spelling)
 
     def _features(self, points: Array, starts: Array) -> tuple[Array, Array, Array]:

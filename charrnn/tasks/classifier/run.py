@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from charrnn.tasks.classifier.linear import LinearConfig
 from charrnn.tasks.classifier.model import TOKENIZERS
 from charrnn.tasks.classifier.network import ClassifierConfig, ViewName
 from charrnn.tasks.classifier.objective import ObjectiveConfig
+from charrnn.tasks.classifier.word_counts import WordCounts
 from charrnn.tasks.classifier.words import WordVectors
 from charrnn.text.vocab import Vocab
 from charrnn.training.config import TrainingConfig
@@ -24,7 +25,7 @@ from charrnn.training.directory import RUN, require_run
 
 EXAMPLES = "examples.jsonl"
 WORDS = "words.safetensors"
-KNOWN_WORDS = "known_words.json"
+KNOWN_WORDS = "known_words.safetensors"
 UNLABELLED = "unlabelled.json"
 
 
@@ -39,7 +40,7 @@ class Run:
     objective: ObjectiveConfig
     training: TrainingConfig
     words: WordVectors | None = None  # what text without labels tells of words
-    known_words: dict[str, int] = field(default_factory=dict)  # how often they occur in it
+    known_words: WordCounts | None = None  # how often they occur in it
     unlabelled: tuple[str, ...] = ()  # lines of it
 
     def write(self, directory: Path) -> None:
@@ -53,12 +54,12 @@ class Run:
             "vocabs": {name: vocab.seen_size for name, vocab in self.vocabs.items()},
             "splits": {name: getattr(splits, name) for name in ("labels", "val_was_given", "multi_label")},
         }
-        if self.words is None:
-            (directory / "training" / WORDS).unlink(missing_ok=True)  # of a run that never began
-        else:
-            checkpoint.save_tensors(directory / "training" / WORDS, self.words.tensors())
+        for name, part in ((WORDS, self.words), (KNOWN_WORDS, self.known_words)):
+            if part is None:
+                (directory / "training" / name).unlink(missing_ok=True)  # of a run that never began
+            else:
+                checkpoint.save_tensors(directory / "training" / name, part.tensors())
         atomic_write(directory / "training" / RUN, json.dumps(settings, indent=2) + "\n")
-        atomic_write(directory / "training" / KNOWN_WORDS, json.dumps(self.known_words))
         atomic_write(directory / "training" / UNLABELLED, json.dumps(self.unlabelled))
         lines = [
             json.dumps({"part": part, "text": example.text, "labels": example.labels}) + "\n"
@@ -84,8 +85,9 @@ class Run:
                     parts[row["part"]].append(Example(row["text"], tuple(row["labels"])))
             splits = values["splits"]
             tensors: dict[str, Tensor] = {}
-            if (directory / "training" / WORDS).exists():
-                tensors, _ = checkpoint.load_tensors(directory / "training" / WORDS)
+            for name in (WORDS, KNOWN_WORDS):
+                if (directory / "training" / name).exists():
+                    tensors |= checkpoint.load_tensors(directory / "training" / name)[0]
             return cls(
                 splits=Splits(
                     labels=tuple(splits["labels"]),
@@ -102,7 +104,7 @@ class Run:
                 objective=from_mapping(ObjectiveConfig, values["objective"]),
                 training=from_mapping(TrainingConfig, values["training"]),
                 words=WordVectors.from_tensors(tensors),
-                known_words=json.loads((directory / "training" / KNOWN_WORDS).read_text("utf-8")),
+                known_words=WordCounts.from_tensors(tensors),
                 unlabelled=tuple(json.loads((directory / "training" / UNLABELLED).read_text("utf-8"))),
             )
         except (OSError, KeyError, TypeError, ValueError, UsageError) as error:

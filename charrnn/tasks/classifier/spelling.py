@@ -1,17 +1,18 @@
 """Spelling as training texts do: words that they do not know are read as known ones, where a typing mistake is likelier
 than a new word.
 
-A noisy channel (Kernighan, Church & Gale 1990) with the frequencies of the training texts' words, over all readings of
-a text at once. The words of text without labels are known too, where there is any.
+A noisy channel (Kernighan, Church & Gale 1990) with the frequencies of the training texts' words and of their pairs
+(Mays, Damerau & Mercer 1991, Context Based Spelling Correction), over all readings of a text at once. The words of text
+without labels are known too, where there is any.
 
-Shapes: N texts, W words.
+Shapes: N texts, W words, P pairs.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
@@ -19,14 +20,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from charrnn.tasks.classifier import spelling_kernels
-from charrnn.tasks.classifier.tokens import TOKEN, code_points, words_of
+from charrnn.tasks.classifier.tokens import TOKEN, code_points
+from charrnn.tasks.classifier.word_counts import WordCounts, points_of
 
-MAX_WORDS = 100_000  # the most frequent ones
-OWN = 3  # times as much as all words of text without labels, those of training texts count together
-UNKNOWN = 9.0  # nats that a word which stays unknown costs, beside those of a word that occurs once
+UNKNOWN_COST = 9.0  # nats that a word which stays unknown costs, beside those of the rarest known one
+NEW_FOLLOWERS = 2.0  # as often as a word is followed by any for the first time, it may be by one that never followed it
+POINTS_EACH = 10_000  # letters that are worth a thread
 WITHIN_WORD = re.compile(r"\w\w")
 
 Array = npt.NDArray[Any]
@@ -35,26 +36,15 @@ Array = npt.NDArray[Any]
 class Spelling:
     """`correct(*code_points(texts))`: code points of the texts as they were probably meant."""
 
-    def __init__(self, points: Array, starts: Array, counts: Array) -> None:
-        """The known words in order of their hashes, word i being points[starts[i] : starts[i + 1]] with starts
-        (W + 1,), and how often each occurs, counts (W,)."""
-        self.points, self.starts, self.counts = points, starts, counts
-        hashes = spelling_kernels.hashes_of(points, starts)
-        costs = np.log(counts.sum()) - np.log(counts)
+    def __init__(self, counts: WordCounts) -> None:
+        self.counts = counts
+        points, starts = points_of(counts.words)
+        rarities = np.log(counts.counts.sum(dtype=np.float64)) - np.log(counts.counts.astype(np.float64))
         index, words = spelling_kernels.deletion_index(points, starts)
         order = np.argsort(index, kind="stable")
-        self._known = points, starts, hashes, costs, index[order], words[order]
-        self._unknown_cost = float(np.log(counts.sum())) + UNKNOWN
-
-    @classmethod
-    def learn(cls, texts: Iterable[str], more: Mapping[str, int] | None = None) -> Spelling:
-        """That of these texts, where the words of `more` are known too, that occur so often in text without labels."""
-        own, counts = Counter(word for text in texts for word in words_of(text)), Counter(more)
-        weight = max(1, round(OWN * counts.total() / max(own.total(), 1)))
-        counts.update({word: weight * count for word, count in own.items()})
-        words = [word for word, _ in counts.most_common(MAX_WORDS)]
-        words = [words[i] for i in np.argsort(spelling_kernels.hashes_of(*_points(words)))]
-        return cls(*_points(words), np.array([counts[word] for word in words], dtype=np.int64))
+        hashes = _table(spelling_kernels.hashes_of(points, starts))
+        self._known = points, starts, hashes, _table(index[order]), words[order], rarities
+        self._model = rarities, float(rarities.max()) + UNKNOWN_COST, _followers(counts)
 
     def correct(self, points: Array, starts: Array) -> tuple[Array, Array]:
         """Code points of texts and where each starts (N + 1,), as they were probably meant."""
@@ -73,38 +63,42 @@ class Spelling:
         return corrected
 
     def _correct(self, points: Array, starts: Array) -> tuple[Array, Array, Array]:
-        found: tuple[Array, Array, Array] = spelling_kernels.correct(points, starts, self._known, self._unknown_cost)
-        return found
+        """By parts, each on a thread of its own."""
+        count = min(torch.get_num_threads(), 1 + len(points) // POINTS_EACH)
+        borders = np.searchsorted(starts, np.linspace(0, starts[-1], count + 1)).tolist()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What is saved of it, by name."""
-        return {
-            "spelling.points": torch.from_numpy(self.points.astype(np.int32)),
-            "spelling.starts": torch.from_numpy(self.starts),
-            "spelling.counts": torch.from_numpy(self.counts),
-        }
+        def correct(part: tuple[int, int]) -> tuple[Array, Array, Array]:
+            begin, end = part
+            own = starts[begin : end + 1]
+            letters = points[own[0] : own[-1]]
+            found: tuple[Array, Array, Array] = spelling_kernels.correct(
+                letters, own - own[0], self._known, self._model
+            )
+            return found
 
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Spelling | None:
-        """What `tensors` gave, or None if none of it is there. Raises KeyError or ValueError if it is not whole."""
-        if not any(name.startswith("spelling.") for name in tensors):
-            return None
-        points, starts, counts = (tensors[f"spelling.{name}"].numpy() for name in ("points", "starts", "counts"))
-        whole = len(starts) == len(counts) + 1 and starts[0] == 0 and starts[-1] == len(points)
-        if not whole or (np.diff(starts) < 1).any() or (counts < 1).any():
-            raise ValueError("the parts of the spelling do not fit each other")
-        return cls(points.astype(np.uint32), starts, counts)
+        with ThreadPoolExecutor(count) as pool:
+            parts, lengths, sources = zip(*pool.map(correct, pairwise(borders)), strict=True)
+        every = np.cumsum(np.concatenate([[0], *map(np.diff, lengths)]))
+        return np.concatenate(parts), every, np.concatenate(sources)
 
 
-def word_counts(lines: Iterable[str]) -> dict[str, int]:
-    """How often the most frequent words of text without labels occur in it."""
-    return dict(Counter(word for line in lines for word in words_of(line)).most_common(MAX_WORDS))
+def _table(hashes: Array) -> tuple[Array, Array, int]:
+    """What hashes in order are looked up in."""
+    bits = max(len(hashes).bit_length(), 1)
+    return hashes, spelling_kernels.bounds(hashes, bits), bits
 
 
-def _points(words: Sequence[str]) -> tuple[Array, Array]:
-    """Code points of all words, and where each starts (W + 1,)."""
-    data = "".join(words).encode("utf-32-le", errors="surrogatepass")
-    return np.frombuffer(data, dtype=np.uint32), np.cumsum([0, *map(len, words)])
+def _followers(counts: WordCounts) -> tuple[Array, Array, Array, Array]:
+    """Where the words that follow each begin (W + 2,), which they are (P,), how likely each is beside what it is
+    anywhere (P,), and what share of that is left to all words (W + 1,): interpolated as by Witten & Bell (1991)."""
+    number = len(counts.words) + 1
+    firsts = counts.pairs // number
+    begins = np.searchsorted(firsts, np.arange(number + 1))
+    sums = np.bincount(firsts, counts.pair_counts, minlength=number)
+    news = NEW_FOLLOWERS * np.diff(begins)
+    every = np.maximum(sums + news, 1e-9)
+    shares = counts.pair_counts / every[firsts]
+    return begins, counts.pairs % number, shares, np.where(news > 0, news / every, 1.0)
 
 
 def _respelled(text: str, words: Sequence[str], sources: Sequence[int]) -> str:

@@ -3,9 +3,10 @@
 Texts are UTF-32 code points, as in `kernels`: words parted by single spaces, with a space at either end.
 
 Words that are a few edits apart have a common rest when as many letters are deleted from each: so an index of such
-rests finds the known words near any other (Garbe 2012, SymSpell).
+rests finds the known words near any other (Garbe 2012, SymSpell). Texts are read by dynamic programming over the words
+that may be meant, each likelier or less after the one before.
 
-Shapes: W known words, in order of their hashes; I entries of the index.
+Shapes: W known words, in order of their hashes; I entries of the index; P pairs of words.
 """
 
 import numpy as np
@@ -16,13 +17,18 @@ from charrnn.tasks.classifier.kernels import MULTIPLIER, SPACE, mix
 ZERO, NINE = 48, 57
 LONGEST = 32  # letters of a word that is looked up
 MOST_DELETIONS = 1 + LONGEST + LONGEST * (LONGEST - 1) // 2  # of a word: it, and without one letter or two
-EDIT = 6.0  # nats that a mistake costs
+SLIP = 4.0  # nats that a letter left out costs, and two neighbours that changed places
+WRONG = 7.0  # nats that a wrong letter costs, and one too many: it might have been any other
+NEAREST = 3  # words that a misspelled one may have been
+READINGS = 8  # of all words up to some place, by their last one, that may go on
+WORDS_AT_ONCE = 256  # of a text that are read together
+UNKNOWN = -1  # in place of a word
 
 
 @njit(cache=True)
 def max_edits(length):
     """How many mistakes a word of so many letters may have."""
-    return 0 if length < 3 or length > LONGEST else 1 if length < 5 else 2
+    return 0 if length < 2 or length > LONGEST else 1 if length < 5 else 2
 
 
 @njit(cache=True)
@@ -90,61 +96,163 @@ def deletion_index(points, starts):
 
 
 @njit(cache=True)
-def edit_distance(one, other, rows):
-    """Letters to replace, drop, insert or swap with a neighbour, to make one word of the other; none twice: the optimal
-    string alignment distance.
+def bounds(hashes, bits):
+    """Where hashes that are in order begin and end that share their highest `bits`: (2^bits + 1,)."""
+    places = np.zeros((1 << bits) + 1, np.int64)
+    for value in hashes:
+        places[_prefix(value, bits) + 1] += 1
+    return np.cumsum(places)
 
-    `rows` (3, LONGEST + 1) is scratch space.
-    """
-    for j in range(len(other) + 1):
-        rows[0, j] = j
-    for i in range(1, len(one) + 1):
-        row, before, two_before = rows[i % 3], rows[(i - 1) % 3], rows[(i - 2) % 3]
-        row[0] = i
-        for j in range(1, len(other) + 1):
-            least = before[j - 1] + (one[i - 1] != other[j - 1])
-            least = min(least, before[j] + 1, row[j - 1] + 1)
-            if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
-                least = min(least, two_before[j - 2] + 1)
-            row[j] = least
-    return rows[len(one) % 3, len(other)]
+
+@njit(inline="always")
+def _prefix(value, bits):
+    return (value >> (64 - bits)) + (1 << (bits - 1))
 
 
 @njit(cache=True)
-def _first(hashes, value):
-    """Where a hash stands first, or −1: hashes are in order."""
-    low, high = 0, len(hashes)
+def _first(table, value):
+    """Where a hash stands first, or −1. A table: hashes in order, their bounds, and by how many bits."""
+    hashes, places, bits = table
+    prefix = _prefix(value, bits)
+    for place in range(places[prefix], places[prefix + 1]):
+        if hashes[place] >= value:
+            return place if hashes[place] == value else -1
+    return -1
+
+
+@njit(cache=True)
+def typing_cost(typed, meant, rows):
+    """Nats of the mistakes that make `typed` of a word, in letters left out, added, changed and swapped with a
+    neighbour, none twice: an optimal string alignment.
+
+    `rows` (3, len(meant) + 1 or more) is scratch space.
+    """
+    for j in range(len(meant) + 1):
+        rows[0, j] = j * SLIP
+    for i in range(1, len(typed) + 1):
+        row, before, two_before = rows[i % 3], rows[(i - 1) % 3], rows[(i - 2) % 3]
+        row[0] = i * WRONG
+        for j in range(1, len(meant) + 1):
+            least = before[j - 1] + (0.0 if typed[i - 1] == meant[j - 1] else WRONG)
+            least = min(least, before[j] + WRONG, row[j - 1] + SLIP)
+            if i > 1 and j > 1 and typed[i - 1] == meant[j - 2] and typed[i - 2] == meant[j - 1]:
+                least = min(least, two_before[j - 2] + SLIP)
+            row[j] = least
+    return rows[len(typed) % 3, len(meant)]
+
+
+@njit(cache=True)
+def nearest(letters, typed, most, known, scratch, words, costs):
+    """The likeliest words that `letters`, or what is left of them without `most`, may be what is left of: their numbers
+    and the nats of the mistakes that make `typed` of them, which may hold a sign or a space that `letters` does not.
+
+    They are written to `words` and `costs` (NEAREST,); returns how many there are, `typed` itself not among them.
+    """
+    points, starts, _, index, index_words, rarities = known
+    deletions, rows = scratch
+    count, worst = 0, 0  # the place of the unlikeliest
+    for k in range(_deletions(letters, min(most, max_edits(len(letters))), deletions)):
+        place = _first(index, deletions[k])
+        while 0 <= place < len(index_words) and index[0][place] == deletions[k]:
+            word = index_words[place]
+            place += 1
+            limit = costs[worst] + rarities[words[worst]] if count == NEAREST else np.inf
+            if SLIP + rarities[word] >= limit or _is_among(word, words[:count]):
+                continue
+            cost = typing_cost(typed, points[starts[word] : starts[word + 1]], rows)
+            if cost == 0 or cost + rarities[word] >= limit:
+                continue
+            if count < NEAREST:
+                worst = count
+                count += 1
+            words[worst], costs[worst] = word, cost
+            for i in range(count):
+                if costs[i] + rarities[words[i]] > costs[worst] + rarities[words[worst]]:
+                    worst = i
+    return count
+
+
+@njit(cache=True)
+def _is_among(word, words):
+    found = 0
+    for each in words:
+        found += each == word
+    return found > 0
+
+
+@njit(cache=True)
+def _known_or_nearest(letters, known, scratch, words, costs):
+    """The same of a word with one mistake, or, if it is known, that."""
+    word = _first(known[2], _hash(letters, -1, -1))
+    if word < 0:
+        return nearest(letters, letters, 1, known, scratch, words, costs)
+    words[0], costs[0] = word, 0.0
+    return 1
+
+
+@njit(cache=True)
+def rarity_after(before, word, rarities, followers):
+    """Nats of a word after another, or, after none that is known, anywhere."""
+    if before == UNKNOWN:
+        return rarities[word]
+    begins, seconds, shares, rests = followers
+    low, high = begins[before], begins[before + 1]
     while low < high:
         middle = (low + high) // 2
-        if hashes[middle] < value:
+        if seconds[middle] < word:
             low = middle + 1
         else:
             high = middle
-    return low if low < len(hashes) and hashes[low] == value else -1
+    share = shares[low] if low < begins[before + 1] and seconds[low] == word else 0.0
+    return -np.log(share + rests[before] * np.exp(-rarities[word]))
 
 
 @njit(cache=True)
-def nearest(query, most, known, scratch):
-    """The likeliest known word with at most so many mistakes: (mistakes, word), or (−1, −1)."""
-    points, starts, hashes, costs, index_hashes, index_words = known
-    out, rows = scratch
-    exact = _first(hashes, _hash(query, -1, -1))
-    if exact >= 0:
-        return 0, exact
-    most = min(most, max_edits(len(query)))
-    best, found, cost = -1, -1, np.inf
-    for k in range(_deletions(query, most, out) if most > 0 else 0):
-        place = _first(index_hashes, out[k])
-        while 0 <= place < len(index_hashes) and index_hashes[place] == out[k]:
-            word = index_words[place]
-            place += 1
-            if word == found or EDIT + costs[word] >= cost:
-                continue
-            spelled = points[starts[word] : starts[word + 1]]
-            apart = edit_distance(query, spelled, rows)
-            if apart <= min(most, max_edits(len(spelled))) and EDIT * apart + costs[word] < cost:
-                best, found, cost = apart, word, EDIT * apart + costs[word]
-    return best, found
+def _read_on(paths, start, end, cost, first, second, model):
+    """Words from `start` to `end` can be read as one known word or two, the first or both UNKNOWN: none, as they stand.
+
+    Of all readings up to `start` the one goes on that this is likeliest after; of those up to `end` with the same last
+    word, the likeliest stays.
+    """
+    rarities, unknown_cost, followers = model
+    costs, lasts, firsts, starts, befores, counts = paths
+    least, best = np.inf, -1
+    for i in range(counts[start]):
+        sum_ = costs[start, i] + cost
+        before = lasts[start, i]
+        if first != UNKNOWN:
+            sum_ += rarity_after(before, first, rarities, followers)
+            before = first
+        sum_ += unknown_cost if second == UNKNOWN else rarity_after(before, second, rarities, followers)
+        if sum_ < least:
+            least, best = sum_, i
+    place, worst = -1, 0
+    for i in range(counts[end]):
+        if lasts[end, i] == second:
+            place = i
+        if costs[end, i] > costs[end, worst]:
+            worst = i
+    if place < 0 and counts[end] < READINGS:
+        place = counts[end]
+        counts[end] += 1
+        costs[end, place] = np.inf
+    elif place < 0:
+        place = worst
+    if least < costs[end, place]:
+        costs[end, place], lasts[end, place], firsts[end, place] = least, second, first
+        starts[end, place], befores[end, place] = start, best
+
+
+@njit(cache=True)
+def _read_as_two(paths, start, end, cost, one, other, model, known, scratch, near):
+    """The same as two words, each known or with one mistake, with a mistake between them."""
+    words, costs, other_words, other_costs = near
+    count = _known_or_nearest(one, known, scratch, words, costs)
+    other_count = _known_or_nearest(other, known, scratch, other_words, other_costs) if count > 0 else 0
+    for i in range(count):
+        for j in range(other_count):
+            both = cost + costs[i] + other_costs[j]
+            _read_on(paths, start, end, both, words[i], other_words[j], model)
 
 
 @njit(cache=True)
@@ -159,121 +267,110 @@ def _copy(letters, out, place):
 def _all_known(words):
     unknown = 0
     for word in words:
-        unknown += word < 0
+        unknown += word == UNKNOWN
     return unknown == 0
 
 
 @njit(cache=True)
-def _reach(path, start, end, cost, first, second):
-    """Words from `start` to `end` can be read as one word or two (−1: as they stand, none), at this cost."""
-    costs, starts, firsts, seconds = path
-    if costs[start] + cost < costs[end]:
-        costs[end] = costs[start] + cost
-        starts[end], firsts[end], seconds[end] = start, first, second
-
-
-@njit(cache=True)
-def _reach_by_two(path, start, end, one, other, known, scratch):
-    """The same as two words, at least one of them known as it stands, with a mistake between them."""
-    costs = known[3]
-    for most, other_most in ((0, 1), (1, 0)):
-        apart, word = nearest(one, most, known, scratch)
-        if apart >= 0:
-            other_apart, other_word = nearest(other, other_most, known, scratch)
-            if other_apart >= 0:
-                cost = EDIT * (1 + apart + other_apart) + costs[word] + costs[other_word]
-                _reach(path, start, end, cost, word, other_word)
-
-
-@njit(cache=True)
-def _reach_next(path, i, texts, spaces, words, unknown_cost, known, scratch, joined):
-    """All ways to read what comes after the i-th space of a text."""
-    costs = known[3]
+def _read_from(paths, i, texts, spaces, words, model, known, scratch, near, joined, typed):
+    """All ways to read what comes after the i-th space."""
+    found, costs = near[:2]
     one = texts[spaces[i] + 1 : spaces[i + 1]]
-    _reach(path, i, i + 1, costs[words[i]] if words[i] >= 0 else unknown_cost, -1, -1)
-    if words[i] < 0 and len(one) <= LONGEST:
-        apart, word = nearest(one, 2, known, scratch)
-        if apart >= 0:
-            _reach(path, i, i + 1, EDIT * apart + costs[word], word, -1)
+    _read_on(paths, i, i + 1, 0.0, UNKNOWN, words[i], model)
+    if len(one) > LONGEST:
+        return
+    for k in range(nearest(one, one, 2 if words[i] == UNKNOWN else 1, known, scratch, found, costs)):
+        _read_on(paths, i, i + 1, costs[k], UNKNOWN, found[k], model)
+    if words[i] == UNKNOWN:
         for end in range(1, len(one)):
-            for start in range(end, min(end + 2, len(one))):  # the space is missing, or has become a letter
-                _reach_by_two(path, i, i + 1, one[:end], one[start:], known, scratch)
+            _read_as_two(paths, i, i + 1, SLIP, one[:end], one[end:], model, known, scratch, near)
+            if end + 1 < len(one):  # the space has become a letter
+                _read_as_two(paths, i, i + 1, WRONG, one[:end], one[end + 1 :], model, known, scratch, near)
     for j in range(i + 1, min(i + 3, len(words))):
         other = texts[spaces[j] + 1 : spaces[j + 1]]
-        between = 0 if j == i + 1 else spaces[j] - spaces[i + 1] - 1
+        between = texts[spaces[i + 1] : spaces[i + 1] + 1] if j == i + 1 else texts[spaces[i + 1] + 1 : spaces[j]]
         both = len(one) + len(other)
-        if both > LONGEST or between > 1 or _all_known(words[i : j + 1]):
+        if both > LONGEST or len(between) > 1 or _all_known(words[i : j + 1]):
             continue
         _copy(other, joined, _copy(one, joined, 0))
-        apart, word = nearest(joined[:both], 1, known, scratch)
-        if apart >= 0:  # a space, or a sign, stands where none belongs, or for a letter
-            _reach(path, i, j + 1, EDIT * max(apart, 1) + costs[word], word, -1)
+        word = _first(known[2], _hash(joined[:both], -1, -1))
+        if word != UNKNOWN:  # a space, or a sign, stands where none belongs
+            _read_on(paths, i, j + 1, WRONG, UNKNOWN, word, model)
+        else:
+            length = _copy(other, typed, _copy(between, typed, _copy(one, typed, 0)))
+            for k in range(nearest(joined[:both], typed[:length], 2, known, scratch, found, costs)):
+                _read_on(paths, i, j + 1, costs[k], UNKNOWN, found[k], model)
         if j == i + 1:  # the space has changed places with a letter
             for end in (len(one) - 1, len(one) + 1):
                 if 0 < end < both:
-                    _reach_by_two(path, i, j + 1, joined[:end], joined[end:both], known, scratch)
+                    _read_as_two(paths, i, j + 1, SLIP, joined[:end], joined[end:both], model, known, scratch, near)
 
 
-@njit(cache=True)
-def correct(texts, starts, known, unknown_cost):
+@njit(cache=True, nogil=True)
+def correct(texts, starts, known, model):
     """Texts with words that are not known spelled as known ones, where that is likelier: points and starts; and of each
     word in them, which word of its text it is read from, the first one if from several.
 
-    A text is read as the words that cost least: a known word −ln of its frequency, a mistake `EDIT`, a word that stays
-    unknown `unknown_cost`. A space may be missing, stand where none belongs, or have changed places with a letter.
+    A text is read as the words that cost least: a known word −ln of how likely it is after the one before, each mistake
+    `SLIP` or `WRONG`, a word that stays unknown unknown_cost. A space may be missing, stand where none belongs, or have
+    changed places with a letter. What is known may be a mistake too, but not where all is known.
     """
-    known_points, known_starts, hashes = known[:3]
-    scratch = (np.empty(MOST_DELETIONS, np.int64), np.empty((3, LONGEST + 1), np.int64))
-    joined = np.empty(LONGEST, texts.dtype)
-    out = np.empty(3 * len(texts), texts.dtype)  # no reading is longer
+    points, word_starts, table = known[:3]
+    scratch = np.empty(MOST_DELETIONS, np.int64), np.empty((3, LONGEST + 3))
+    near = np.empty(NEAREST, np.int64), np.empty(NEAREST), np.empty(NEAREST, np.int64), np.empty(NEAREST)
+    joined, typed = np.empty(LONGEST, texts.dtype), np.empty(LONGEST + 1, texts.dtype)
+    size = (WORDS_AT_ONCE + 1, READINGS)
+    costs, lasts, firsts = np.empty(size), np.empty(size, np.int64), np.empty(size, np.int64)
+    froms, befores, counts = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size[0], np.int64)
+    paths = costs, lasts, firsts, froms, befores, counts
+    words = np.empty(WORDS_AT_ONCE, np.int64)
+    ends, readings = np.empty(size[0], np.int64), np.empty(size[0], np.int64)
+    out = np.empty(4 * len(texts), texts.dtype)  # no reading is longer
     out_starts = np.zeros(len(starts), np.int64)
-    sources = np.empty((len(out) + 1) // 2, np.int32)
+    sources = np.empty(len(texts), np.int32)
     total = written = 0
     for t in range(len(starts) - 1):
-        spaces, number = np.empty(starts[t + 1] - starts[t], np.int64), -1
-        for k in range(starts[t], starts[t + 1]):
-            if texts[k] == SPACE:
-                number += 1
-                spaces[number] = k
-        words = np.empty(number, np.int64)
-        for i in range(number):
-            words[i] = _first(hashes, _hash(texts[spaces[i] + 1 : spaces[i + 1]], -1, -1))
-        if _all_known(words):
-            total = _copy(texts[starts[t] : starts[t + 1]], out, total)
-            out_starts[t + 1] = total
-            for i in range(number):
-                sources[written + i] = i
-            written += number
-            continue
-        costs = np.empty(number + 1)
-        for i in range(number + 1):
-            costs[i] = np.inf if i > 0 else 0.0
-        froms, firsts = np.empty(number + 1, np.int64), np.empty(number + 1, np.int64)
-        seconds = np.empty(number + 1, np.int64)
-        path = (costs, froms, firsts, seconds)
-        for i in range(number):
-            _reach_next(path, i, texts, spaces, words, unknown_cost, known, scratch, joined)
-        follows = np.empty(number + 1, np.int64)  # of each place on the way, the next
-        end = number
-        while end > 0:
-            follows[froms[end]] = end
-            end = froms[end]
+        text = texts[starts[t] : starts[t + 1]]
+        spaces = np.flatnonzero(text == SPACE)
         out[total] = SPACE
         total += 1
-        place = 0
-        while place < number:
-            end = follows[place]
-            if firsts[end] < 0:
-                total = _copy(texts[spaces[place] + 1 : spaces[end] + 1], out, total)
-                sources[written] = place
-                written += 1
-            for word in (firsts[end], seconds[end]):
-                if word >= 0:
-                    total = _copy(known_points[known_starts[word] : known_starts[word + 1]], out, total)
-                    out[total] = SPACE
-                    total += 1
-                    sources[written] = place
+        last = len(word_starts) - 1  # the beginning
+        for begin in range(0, len(spaces) - 1, WORDS_AT_ONCE):
+            here = spaces[begin : begin + WORDS_AT_ONCE + 1]
+            number = len(here) - 1
+            for i in range(number):
+                words[i] = _first(table, _hash(text[here[i] + 1 : here[i + 1]], -1, -1))
+            if _all_known(words[:number]):
+                total = _copy(text[here[0] + 1 : here[number] + 1], out, total)
+                for i in range(number):
+                    sources[written + i] = begin + i
+                written += number
+                last = words[number - 1]
+                continue
+            counts[:] = 0
+            counts[0], costs[0, 0], lasts[0, 0] = 1, 0.0, last
+            for i in range(number):
+                _read_from(paths, i, text, here, words[:number], model, known, scratch, near, joined, typed)
+            reading = np.argmin(costs[number, : counts[number]])
+            last = lasts[number, reading]
+            steps, end = 0, number
+            while end > 0:
+                ends[steps], readings[steps] = end, reading
+                steps += 1
+                end, reading = froms[end, reading], befores[end, reading]
+            for k in range(steps - 1, -1, -1):
+                end, reading = ends[k], readings[k]
+                start = froms[end, reading]
+                if lasts[end, reading] == UNKNOWN:
+                    total = _copy(text[here[start] + 1 : here[end] + 1], out, total)
+                    sources[written] = begin + start
                     written += 1
-            place = end
+                for word in (firsts[end, reading], lasts[end, reading]):
+                    if word != UNKNOWN:
+                        total = _copy(points[word_starts[word] : word_starts[word + 1]], out, total)
+                        out[total] = SPACE
+                        total += 1
+                        sources[written] = begin + start
+                        written += 1
         out_starts[t + 1] = total
     return out[:total].copy(), out_starts, sources[:written].copy()

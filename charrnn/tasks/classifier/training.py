@@ -52,8 +52,8 @@ from charrnn.tasks.classifier.objective import (
 )
 from charrnn.tasks.classifier.run import EXAMPLES, KNOWN_WORDS, UNLABELLED, WORDS, Run
 from charrnn.tasks.classifier.self_training import enough_lines, some_lines
-from charrnn.tasks.classifier.spelling import word_counts
 from charrnn.tasks.classifier.subwords import subword_vectors
+from charrnn.tasks.classifier.word_counts import WordCounts
 from charrnn.tasks.classifier.words import WordVectors, limited
 from charrnn.text.reading import find_text
 from charrnn.text.vocab import Vocab
@@ -169,7 +169,7 @@ def fit_classifier(
     words = _learn_words(texts, more, len(splits.labels), report) if more else None
     learned = linear.self_training and not splits.multi_label
     drawn = some_lines(more, enough_lines(len(texts), len(splits.labels)) if learned else 0, training.seed)
-    known_words = word_counts(more) if linear.spelling else {}
+    known_words = WordCounts.of(more) if more and linear.spelling else None
     run = Run(splits, vocabs, network, linear, objective, training, words, known_words, drawn)
     session = _Session(run, output, report)
     if more and "subword" in vocabs.keys() - given.keys():

@@ -8,6 +8,7 @@ from charrnn.tasks.classifier.beside import Beside
 from charrnn.tasks.classifier.class_ngrams import ClassNGrams
 from charrnn.tasks.classifier.linear import LinearConfig, LinearModel, as_meant
 from charrnn.tasks.classifier.spelling import Spelling
+from charrnn.tasks.classifier.word_counts import WordCounts
 
 TEXTS = ["the quick brown horse", "the hammer is heavy"] * 20
 BELONGS = np.tile(np.eye(2, dtype=bool), (20, 1))
@@ -15,8 +16,8 @@ BELONGS = np.tile(np.eye(2, dtype=bool), (20, 1))
 
 @pytest.fixture(scope="module")
 def beside() -> Beside:
-    config, spelling = LinearConfig(), Spelling.learn(TEXTS)
-    linear = LinearModel.fit(TEXTS, BELONGS, config, spelling=spelling)
+    config, spelling = LinearConfig(), Spelling(WordCounts.of(TEXTS))
+    linear = LinearModel.fit(*as_meant(TEXTS, spelling), BELONGS, config, spelling=spelling)
     return Beside(linear, ClassNGrams.fit(*as_meant(TEXTS, spelling), BELONGS, config.class_chars))
 
 

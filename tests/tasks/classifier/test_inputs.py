@@ -8,10 +8,11 @@ from charrnn.tasks.classifier import inputs
 from charrnn.tasks.classifier.inputs import collate, encode, logits_of, make_vocabs
 from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork, ViewName, Views
 from charrnn.tasks.classifier.spelling import Spelling
+from charrnn.tasks.classifier.word_counts import WordCounts
 from charrnn.text.vocab import Vocab
 
 TEXTS = 30 * ["What does the bureau stand for?", "When was the Bureau founded?"]
-SPELLING = Spelling.learn(TEXTS)
+SPELLING = Spelling(WordCounts.of(TEXTS))
 WRONG, RIGHT = "Waht  does the BURAEU", "What  does the BUREAU"
 
 
@@ -31,7 +32,9 @@ def logits(texts: list[str], views: Views, spelling: Spelling | None) -> torch.T
 def test_subwords_are_read_as_they_stand_and_as_they_were_meant() -> None:
     wrong, right = logits([WRONG, RIGHT], "subword", None)
     assert (wrong - right).abs().max() > 1e-3
-    assert_close(logits([RIGHT, WRONG, RIGHT], "subword", SPELLING), torch.stack([right, (wrong + right) / 2, right]))
+    assert_close(
+        logits([RIGHT, WRONG, RIGHT], "subword", SPELLING), torch.stack([right, (wrong + 2 * right) / 3, right])
+    )
 
 
 def test_characters_are_read_as_they_stand() -> None:
@@ -41,7 +44,7 @@ def test_characters_are_read_as_they_stand() -> None:
     characters, subwords = encode(texts, vocabs)
     first, second = (network(collate([characters[:1], each], [0], network.device)) for each in (subwords, subwords[1:]))
     whole = logits(texts, "both", SPELLING)
-    assert_close(whole[:1], (first + second).detach() / 2)
+    assert_close(whole[:1], (first + 2 * second).detach() / 3)
     assert torch.equal(whole[1], logits(texts, "both", None)[1])
 
 

@@ -3,9 +3,12 @@
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -17,7 +20,10 @@ from charrnn.tasks.classifier import kernels, linear
 from charrnn.tasks.classifier.linear import LinearConfig, LinearModel, as_meant
 from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.tasks.classifier.tokens import TOKEN, code_points
+from charrnn.tasks.classifier.word_counts import WordCounts
 from charrnn.tasks.classifier.words import WordVectors
+
+Array = npt.NDArray[Any]
 
 TEXTS = ["The cat sat.", "a dog ran", "the dog, a cat", "", "日本 naïve 😀", "cat cat cat", "!?"]
 CONFIG = LinearConfig(min_chars=2, max_chars=3, pair_distance=3)
@@ -44,6 +50,11 @@ def features(text: str) -> tuple[Counter[str], ...]:
     return characters, Counter([*words, *neighbours]), Counter(pairs), Counter(openings)
 
 
+def fit(texts: Sequence[str], belongs: Array, config: LinearConfig, **options: Any) -> LinearModel:
+    """A model of texts, behind which copies of them may stand, read with the spelling that it has, if any."""
+    return LinearModel.fit(*as_meant(texts, options.get("spelling")), belongs, config, **options)
+
+
 def said(model: LinearModel, texts: list[str]) -> Tensor:
     """Scores of texts, read as the model reads them."""
     return model.scores(*as_meant(texts, model.spelling))
@@ -53,7 +64,7 @@ def said(model: LinearModel, texts: list[str]) -> Tensor:
 @given(st.lists(st.text("ab. \n日", max_size=12), min_size=1, max_size=5))
 def test_features_have_their_weights(texts: list[str]) -> None:
     assume(any(map(TOKEN.findall, texts)))
-    model = LinearModel.fit(texts, np.eye(2, dtype=bool)[[i % 2 for i in range(len(texts))]], CONFIG)
+    model = fit(texts, np.eye(2, dtype=bool)[[i % 2 for i in range(len(texts))]], CONFIG)
     found = [features(text) for text in texts]
     texts_with: list[Counter[str]] = [Counter() for _ in range(4)]
     for kinds in found:
@@ -96,8 +107,8 @@ def test_training_reaches_the_optimum() -> None:
 def test_copies_with_mistakes_are_learned_from_but_add_no_features() -> None:
     texts, belongs = ["a cat sat", "the dog ran", "a cow"], np.eye(2, dtype=bool)[[0, 1, 0]]
     noisy = ["a cta sat", "the dog", "owc", "acat sat", "dog ran fast", "a cat"]
-    plain = LinearModel.fit(texts, belongs, CONFIG)
-    model = LinearModel.fit(texts, belongs, CONFIG, noisy=noisy)
+    plain = fit(texts, belongs, CONFIG)
+    model = fit([*texts, *noisy], belongs, CONFIG)
     assert model.buckets.tolist() == plain.buckets.tolist()
     assert model.idf.tolist() == plain.idf.tolist()
 
@@ -119,7 +130,7 @@ def test_copies_with_mistakes_are_learned_from_but_add_no_features() -> None:
 
 def test_pairs_may_be_as_far_apart_as_a_text_is_long() -> None:
     text = " ".join(f"w{i}" for i in range(300))
-    model = LinearModel.fit([text, "a b"], np.eye(2, dtype=bool), replace(CONFIG, pair_distance=400, min_chars=3))
+    model = fit([text, "a b"], np.eye(2, dtype=bool), replace(CONFIG, pair_distance=400, min_chars=3))
     offsets, numbers, _ = model._features(*as_meant([text, "a b"], None))
     assert offsets[1] > 300 * 301 / 2  # all pairs, the beginning with each word among them
     assert sorted(numbers[: offsets[1]]) == sorted(set(numbers[: offsets[1]].tolist()))
@@ -130,29 +141,29 @@ def test_a_text_has_an_opening_however_long_it_is(monkeypatch: pytest.MonkeyPatc
     number = {}
     for words in (0, 1, 2, 7, 1000):
         monkeypatch.setattr(linear, "OPENING_WORDS", words)
-        number[words] = len(LinearModel.fit(texts, belongs, CONFIG).buckets)
+        number[words] = len(fit(texts, belongs, CONFIG).buckets)
     assert {words: count - number[0] for words, count in number.items()} == {
         **{0: 0, 1: 0, 2: 2},  # of the short text too
         7: 1 + 6 + 5 + 5,
         1000: 1 + 59 + 58 + 58,
     }
-    plain = LinearModel.fit(texts, belongs, replace(CONFIG, openings=False))
+    plain = fit(texts, belongs, replace(CONFIG, openings=False))
     assert len(plain.buckets) == number[0]
 
 
 def test_labels_are_learned_and_few_enough_features_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     belongs = np.array([["cat" in text, "dog" in text] for text in TEXTS])
-    model = LinearModel.fit(TEXTS, belongs, CONFIG)
+    model = fit(TEXTS, belongs, CONFIG)
     assert ((said(model, TEXTS) > 0).numpy() == belongs).all()
     monkeypatch.setattr(linear, "MAX_WEIGHTS", 20)
-    small = LinearModel.fit(TEXTS, belongs, CONFIG)
+    small = fit(TEXTS, belongs, CONFIG)
     assert small.weight.shape == (10, 2)
     assert set(small.buckets.tolist()) < set(model.buckets.tolist())
 
 
 def test_features_of_words_stand_behind_those_of_n_grams() -> None:
     belongs = np.array([["cat" in text, "dog" in text] for text in TEXTS])
-    plain, informed = LinearModel.fit(TEXTS, belongs, CONFIG), LinearModel.fit(TEXTS, belongs, CONFIG, words=WORDS)
+    plain, informed = fit(TEXTS, belongs, CONFIG), fit(TEXTS, belongs, CONFIG, words=WORDS)
     offsets, features, values = plain._features(*as_meant(TEXTS, None))
     more_offsets, more_features, more_values = informed._features(*as_meant(TEXTS, None))
     dense = WORDS.features(*code_points(TEXTS)).numpy()
@@ -168,15 +179,15 @@ def test_what_words_mean_tells_of_words_that_training_did_not_hold() -> None:
     animals, tools = ["cat", "dog", "horse"], ["saw", "drill", "hammer"]
     lines = [f"the {word} eats and sleeps" for word in animals] + [f"use the {word} on wood" for word in tools]
     words = WordVectors.fit(3 * lines)
-    model = LinearModel.fit(texts, belongs, CONFIG, words=words)
+    model = fit(texts, belongs, CONFIG, words=words)
     assert said(model, ["horse", "hammer"]).argmax(1).tolist() == [0, 1]
 
 
 def test_unknown_words_are_read_as_known_ones() -> None:
     belongs = np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]]
-    spelling = Spelling.learn(TEXTS)
-    plain = LinearModel.fit(TEXTS, belongs, CONFIG)
-    model = LinearModel.fit(TEXTS, belongs, CONFIG, spelling=spelling)
+    spelling = Spelling(WordCounts.of(TEXTS))
+    plain = fit(TEXTS, belongs, CONFIG)
+    model = fit(TEXTS, belongs, CONFIG, spelling=spelling)
     assert torch.equal(said(model, TEXTS), said(plain, TEXTS))
     assert torch.equal(said(model, ["teh catt", "thedog"]), said(plain, ["the cat", "the dog"]))
     again = LinearModel.from_tensors(CONFIG, model.tensors())
@@ -188,16 +199,16 @@ def test_balanced_training_hears_a_rare_label() -> None:
     texts = ["a b"] * 50 + ["a b c"] * 3 + ["a b c"] * 3
     belongs = np.array([[True, False]] * 53 + [[False, True]] * 3)
     for balanced in (False, True):
-        scores = said(LinearModel.fit(texts, belongs, CONFIG, balanced=balanced), ["a b c"])[0]
+        scores = said(fit(texts, belongs, CONFIG, balanced=balanced), ["a b c"])[0]
         assert (scores[1] > scores[0]) == balanced
 
 
 def test_what_is_saved_gives_the_same_scores() -> None:
-    model = LinearModel.fit(TEXTS, np.eye(3, dtype=bool)[[0, 1, 1, 2, 0, 0, 2]], CONFIG)
+    model = fit(TEXTS, np.eye(3, dtype=bool)[[0, 1, 1, 2, 0, 0, 2]], CONFIG)
     again = LinearModel.from_tensors(CONFIG, model.tensors())
     assert torch.equal(said(again, ["the cat", "unheard-of"]), said(model, ["the cat", "unheard-of"]))
     assert_close(said(model, TEXTS)[2], said(model, [TEXTS[2]])[0])
-    informed = LinearModel.fit(TEXTS, np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]], CONFIG, words=WORDS)
+    informed = fit(TEXTS, np.eye(2, dtype=bool)[[0, 1, 1, 0, 0, 0, 1]], CONFIG, words=WORDS)
     again = LinearModel.from_tensors(CONFIG, informed.tensors())
     assert torch.equal(said(again, ["the cat", "unheard-of"]), said(informed, ["the cat", "unheard-of"]))
     with pytest.raises(ValueError, match="fit"):

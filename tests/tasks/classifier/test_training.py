@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def test_unknown_words_are_read_as_known_ones_where_it_helps(train: Train, tmp_p
     network = train("subwords", tmp_path / "True.tsv", views="subword")
     (spoiled_logits, logits), _ = network.scores([words[0][1:], words[0]])[:2]
     alone = logits_of(network.network, [words[0][1:]], network.vocabs, "fp32")[0]
-    assert torch.allclose(spoiled_logits, (alone + logits) / 2, atol=1e-5)  # the network reads it so too
+    assert torch.allclose(spoiled_logits, (alone + 2 * logits) / 3, atol=1e-5)  # the network reads it so too
     with pytest.raises(KeyboardInterrupt):
         train("parts", tmp_path / "True.tsv", report=stop_at(2))
     charrnn.resume_classifier(tmp_path / "parts")
@@ -175,9 +175,9 @@ def test_copies_with_mistakes_go_with_spelling_and_are_bounded(train: Train, mon
     calls: list[tuple[int, int, bool]] = []
     fit = beside_training.LinearModel.fit
 
-    def watch(texts: Sequence[str], *arguments: Any, **options: Any) -> Any:
-        calls.append((len(texts), len(options["noisy"]), options["spelling"] is not None))
-        return fit(texts, *arguments, **options)
+    def watch(points: Any, starts: Any, belongs: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append((len(belongs), len(starts) - 1 - len(belongs), options["spelling"] is not None))
+        return fit(points, starts, belongs, *arguments, **options)
 
     monkeypatch.setattr(beside_training.LinearModel, "fit", watch)
     monkeypatch.setattr(beside_training, "NOISY_TEXTS", 500)

@@ -3,7 +3,7 @@
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from charrnn.checkpoint import load_tensors
 from charrnn.errors import UsageError
 from charrnn.tasks.classifier import beside_training, training
 from charrnn.tasks.classifier.model import Classifier
-from charrnn.tasks.classifier.spelling import Spelling
 
 Train = Callable[..., Classifier]
 StopAt = Callable[..., Any]
@@ -36,16 +35,11 @@ def test_words_of_text_without_labels_are_known_also_after_a_stop(
     text.unlink()
     spelling = charrnn.resume_classifier(tmp_path / "parts").beside.linear.spelling
     assert spelling is not None
-    assert known_words(spelling).issuperset(words)
-    assert not (tmp_path / "parts" / "training" / "known_words.json").exists()
+    assert set(spelling.counts.words).issuperset(words)
+    assert not (tmp_path / "parts" / "training" / "known_words.safetensors").exists()
     whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
-
-
-def known_words(spelling: Spelling) -> set[str]:
-    letters = spelling.points.astype("<u4").tobytes().decode("utf-32-le")
-    return {letters[start:end] for start, end in itertools.pairwise(spelling.starts)}
 
 
 def test_what_words_mean_is_used_where_it_helps(train: Train, tmp_path: Path, stop_at: StopAt) -> None:
@@ -152,9 +146,9 @@ def test_the_last_fit_hears_the_same_texts_without_labels(train: Train, tmp_path
     heard: list[int] = []
     fit = beside_training.LinearModel.fit
 
-    def watch(texts: Sequence[str], *arguments: Any, **options: Any) -> Any:
-        heard.append(len(texts))
-        return fit(texts, *arguments, **options)
+    def watch(points: Any, starts: Any, belongs: Any, *arguments: Any, **options: Any) -> Any:
+        heard.append(len(belongs))
+        return fit(points, starts, belongs, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(beside_training.LinearModel, "fit", watch)
