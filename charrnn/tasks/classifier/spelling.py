@@ -41,7 +41,7 @@ class Spelling:
         points, starts = points_of(counts.words)
         rarities = np.log(counts.counts.sum(dtype=np.float64)) - np.log(counts.counts.astype(np.float64))
         index, words = spelling_kernels.deletion_index(points, starts)
-        order = np.argsort(index, kind="stable")
+        order = np.lexsort((rarities[words], index))
         hashes = _table(spelling_kernels.hashes_of(points, starts))
         self._known = points, starts, hashes, _table(index[order]), words[order], rarities
         self._model = rarities, float(rarities.max()) + UNKNOWN_COST, _followers(counts)

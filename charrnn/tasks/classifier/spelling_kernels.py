@@ -6,7 +6,12 @@ Words that are a few edits apart have a common rest when as many letters are del
 rests finds the known words near any other (Garbe 2012, SymSpell). Texts are read by dynamic programming over the words
 that may be meant, each likelier or less after the one before.
 
-Shapes: W known words, in order of their hashes; I entries of the index; P pairs of words.
+What is known is a tuple of points and starts (W + 1,) of the words, tables in which the hashes of words and those of
+rests are looked up, the word of each rest (I,), and what words cost anywhere (W,), in nats. A model is that, what an
+unknown word costs, and what tells how likely a word is after another: see `rarity_after`.
+
+Shapes: W known words, in order of their hashes; I rests, those of the most frequent words first where they are equal;
+P pairs of words.
 """
 
 import numpy as np
@@ -157,7 +162,9 @@ def nearest(letters, typed, most, known, scratch, words, costs):
             word = index_words[place]
             place += 1
             limit = costs[worst] + rarities[words[worst]] if count == NEAREST else np.inf
-            if SLIP + rarities[word] >= limit or _is_among(word, words[:count]):
+            if SLIP + rarities[word] >= limit:
+                break  # as all that follow are rarer
+            if _is_among(word, words[:count]):
                 continue
             cost = typing_cost(typed, points[starts[word] : starts[word + 1]], rows)
             if cost == 0 or cost + rarities[word] >= limit:
@@ -181,18 +188,13 @@ def _is_among(word, words):
 
 
 @njit(cache=True)
-def _known_or_nearest(letters, known, scratch, words, costs):
-    """The same of a word with one mistake, or, if it is known, that."""
-    word = _first(known[2], _hash(letters, -1, -1))
-    if word < 0:
-        return nearest(letters, letters, 1, known, scratch, words, costs)
-    words[0], costs[0] = word, 0.0
-    return 1
-
-
-@njit(cache=True)
 def rarity_after(before, word, rarities, followers):
-    """Nats of a word after another, or, after none that is known, anywhere."""
+    """Nats of a word after another, or, after none that is known, anywhere.
+
+    Those that follow word b are seconds[begins[b] : begins[b + 1]], in order, begins (W + 2,), the beginning of a text
+    being word W. How likely each is beside what it is anywhere stands in shares (P,), and rests (W + 1,) says how much
+    of that all words have.
+    """
     if before == UNKNOWN:
         return rarities[word]
     begins, seconds, shares, rests = followers
@@ -216,14 +218,16 @@ def _read_on(paths, start, end, cost, first, second, model):
     """
     rarities, unknown_cost, followers = model
     costs, lasts, firsts, starts, befores, counts = paths
+    if second == UNKNOWN:
+        cost += unknown_cost
+    elif first != UNKNOWN:
+        cost += rarity_after(first, second, rarities, followers)
+    next_word = second if first == UNKNOWN else first
     least, best = np.inf, -1
     for i in range(counts[start]):
         sum_ = costs[start, i] + cost
-        before = lasts[start, i]
-        if first != UNKNOWN:
-            sum_ += rarity_after(before, first, rarities, followers)
-            before = first
-        sum_ += unknown_cost if second == UNKNOWN else rarity_after(before, second, rarities, followers)
+        if next_word != UNKNOWN:
+            sum_ += rarity_after(lasts[start, i], next_word, rarities, followers)
         if sum_ < least:
             least, best = sum_, i
     place, worst = -1, 0
@@ -245,10 +249,17 @@ def _read_on(paths, start, end, cost, first, second, model):
 
 @njit(cache=True)
 def _read_as_two(paths, start, end, cost, one, other, model, known, scratch, near):
-    """The same as two words, each known or with one mistake, with a mistake between them."""
+    """The same as two words with a mistake between them, at least one of them known; the other may have a mistake."""
     words, costs, other_words, other_costs = near
-    count = _known_or_nearest(one, known, scratch, words, costs)
-    other_count = _known_or_nearest(other, known, scratch, other_words, other_costs) if count > 0 else 0
+    words[0], costs[0] = _first(known[2], _hash(one, -1, -1)), 0.0
+    other_words[0], other_costs[0] = _first(known[2], _hash(other, -1, -1)), 0.0
+    count = other_count = 1
+    if words[0] == UNKNOWN and other_words[0] == UNKNOWN:
+        return
+    if words[0] == UNKNOWN:
+        count = nearest(one, one, 1, known, scratch, words, costs)
+    if other_words[0] == UNKNOWN:
+        other_count = nearest(other, other, 1, known, scratch, other_words, other_costs)
     for i in range(count):
         for j in range(other_count):
             both = cost + costs[i] + other_costs[j]

@@ -61,7 +61,7 @@ from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
-TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default minutes grow with the root of the number of texts
+TEXTS_A_MINUTE, MINUTES = 120, (1.0, 6.5)  # by default the network's grow with the root of the number of texts
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts

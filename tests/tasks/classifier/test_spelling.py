@@ -150,6 +150,8 @@ class Model:
                 splits = (len(one) - 1, len(one) + 1)
                 pairs += [(2, SLIP, joined[:i], joined[i:]) for i in splits if 0 < i < len(joined)]
         for count, cost, *both in pairs:
+            if not any(word in self.counts for word in both):
+                continue
             meant = [[(0.0, word)] if word in self.counts else near(word, word, 1, known) for word in both]
             ways += [
                 (count, cost + first + second, [w1, w2]) for (first, w1), (second, w2) in itertools.product(*meant)
