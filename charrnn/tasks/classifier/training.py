@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -61,7 +62,8 @@ from charrnn.training.config import TrainingConfig
 from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
-TEXTS_A_MINUTE, MINUTES = 120, (1.0, 6.5)  # by default the network's grow with the root of the number of texts
+TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default the network's grow with the root of the number of texts
+MOST_MINUTES = 8.0  # by default until the network has learned, with all that comes before, but for its least
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
@@ -130,7 +132,7 @@ def fit_classifier(
 ) -> Classifier:
     """The same from texts at hand. `model` is the directory of a language model to start from: the forward encoder
     of the view with its vocabulary is its network. `unlabelled` are lines of text without labels."""
-    report = report or Report()
+    report, begin = report or Report(), time.monotonic()
     network, training = network or ClassifierConfig(), training or TrainingConfig()
     base = None
     if model is not None:
@@ -138,8 +140,6 @@ def fit_classifier(
         network = _shape_of_base(base.config, base_vocab, network)
     elif network.char_ngrams or network.subword_ngrams:
         raise UsageError("n-grams are those of a language model to start from: give --model, or leave them out")
-    if training.minutes is training.steps is training.epochs is None:
-        training = replace(training, minutes=_default_minutes(len(splits.train)))
     texts = [example.text for example in splits.train]
     more = list(limited(filter(str.strip, unlabelled or ())))
     if unlabelled is not None and not more:
@@ -171,7 +171,7 @@ def fit_classifier(
     drawn = some_lines(more, enough_lines(len(texts), len(splits.labels)) if learned else 0, training.seed)
     known_words = WordCounts.of(more) if more and linear.spelling else None
     run = Run(splits, vocabs, network, linear, objective, training, words, known_words, drawn)
-    session = _Session(run, output, report)
+    session = _Session(run, output, report, begin)
     if more and "subword" in vocabs.keys() - given.keys():
         session.start_subwords(more)
     if base is not None:
@@ -187,7 +187,7 @@ def resume_classifier(output: str | Path, *, report: Report | None = None) -> Cl
     if (output / REPORT_JSON).exists():
         report.note("this run has ended: nothing to resume")
         return Classifier.load(output)
-    return _Session(Run.read(output), output, report).carry_out()
+    return _Session(Run.read(output), output, report, time.monotonic()).carry_out()
 
 
 def _learn_words(texts: Sequence[str], more: Sequence[str], num_labels: int, report: Report) -> WordVectors | None:
@@ -207,8 +207,9 @@ def _learn_words(texts: Sequence[str], more: Sequence[str], num_labels: int, rep
 class _Session:
     """A run being carried out: its models, and the files it writes."""
 
-    def __init__(self, run: Run, output: Path, report: Report) -> None:
-        self.run, self.output, self.report = run, output, report
+    def __init__(self, run: Run, output: Path, report: Report, begin: float) -> None:
+        """`begin` is when it began, by the monotonic clock."""
+        self.run, self.output, self.report, self.begin = run, output, report, begin
         self.device = choose_device(run.training.device)
         self.texts = [example.text for example in run.splits.train]
         self.val_texts = [example.text for example in run.splits.val]
@@ -269,7 +270,7 @@ class _Session:
                 checkpoint.save_tensors(directory / PRETRAINED, dict(model.views.named_parameters()))
 
         self.report.note("learning to read the texts")
-        progress = self._run(objective, self.run.training.part(share), directory, keep)
+        progress = self._run(objective, self._budgeted.part(share), directory, keep)
         self.seconds["learning to read"] = progress.seconds
         best, _ = checkpoint.load_tensors(directory / PRETRAINED)
         with torch.no_grad():
@@ -294,8 +295,17 @@ class _Session:
         assert self.run.objective.pretraining is not None
         share = 1 - self.run.objective.pretraining
         directory = self.output / "training"
-        self.progress = self._run(self.objective, self.run.training.part(share), directory, self._keep)
+        self.progress = self._run(self.objective, self._budgeted.part(share), directory, self._keep)
         self.seconds["learning the labels"] = self.progress.seconds
+
+    @cached_property
+    def _budgeted(self) -> TrainingConfig:
+        """How the network is trained: if no budget is given, in the minutes that are left when it begins."""
+        training = self.run.training
+        if training.minutes is training.steps is training.epochs is None:
+            spent = (time.monotonic() - self.begin) / 60
+            training = replace(training, minutes=default_minutes(len(self.texts), spent))
+        return training
 
     def _run(
         self, objective: Objective, config: TrainingConfig, directory: Path, keep: Callable[[bool], None]
@@ -436,9 +446,10 @@ def _some(texts: Sequence[str], training: TrainingConfig) -> list[int]:
     return sorted(order[: max(int((chars <= WATCHED_CHARS).sum()), 1)].tolist())
 
 
-def _default_minutes(num_texts: int) -> float:
+def default_minutes(num_texts: int, spent: float) -> float:
+    """Minutes to train the network on so many texts, where some are spent on what comes before."""
     least, most = MINUTES
-    return min(max(round(math.sqrt(num_texts / TEXTS_A_MINUTE), 1), least), most)
+    return max(min(math.sqrt(num_texts / TEXTS_A_MINUTE), most, MOST_MINUTES - spent), least)
 
 
 def _batch_size(texts: Sequence[str], max_chars: int) -> int:

@@ -14,7 +14,7 @@ import torch
 import charrnn
 from charrnn.checkpoint import load_tensors, network_tensors
 from charrnn.errors import UsageError
-from charrnn.tasks.classifier import beside_training
+from charrnn.tasks.classifier import beside_training, training
 from charrnn.tasks.classifier.data import Example
 from charrnn.tasks.classifier.inputs import logits_of
 from charrnn.tasks.classifier.model import Classifier
@@ -200,6 +200,31 @@ def test_copies_with_mistakes_go_with_spelling_and_are_bounded(train: Train, mon
         *(plain, plain),
         *(plain, (1.0, True), (1.0, True)),
     ]
+
+
+def test_by_default_a_run_takes_what_its_texts_are_worth_and_is_left() -> None:
+    assert training.default_minutes(1, 0) == 1
+    assert training.default_minutes(1080, 0) == training.default_minutes(1080, 4) == 3
+    assert training.default_minutes(10**6, 0.5) == 7
+    assert training.default_minutes(10**6, 5) == 3
+    assert training.default_minutes(10**6, 60) == training.default_minutes(10, 60) == 1
+
+
+def test_a_run_without_a_budget_has_the_minutes_that_are_left(
+    train: Train, stop_at: StopAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that first learns to read."""
+    spent: list[float] = []
+
+    def least(num_texts: int, minutes: float) -> float:
+        spent.append(minutes)
+        return 0.02
+
+    monkeypatch.setattr(training, "default_minutes", least)
+    notes = stop_at()
+    train("usual", steps=None, pretraining=0.5, report=notes)
+    assert len(spent) == 1
+    assert 0 < spent[0] < 10
 
 
 def test_half_a_character_in_a_text_is_no_obstacle(train: Train, tmp_path: Path) -> None:
