@@ -206,7 +206,7 @@ def test_by_default_a_run_takes_what_its_texts_are_worth_and_is_left() -> None:
     assert training.default_minutes(1, 0) == 1
     assert training.default_minutes(1080, 0) == training.default_minutes(1080, 4) == 3
     assert training.default_minutes(10**6, 0.5) == 7
-    assert training.default_minutes(10**6, 5) == 3
+    assert training.default_minutes(10**6, 5) == 2.5
     assert training.default_minutes(10**6, 60) == training.default_minutes(10, 60) == 1
 
 
