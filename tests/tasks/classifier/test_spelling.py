@@ -77,18 +77,18 @@ def near(letters: str, typed: str, most: int, known: Sequence[str]) -> list[tupl
 words = st.text("abc", min_size=1, max_size=6)
 
 
-@settings(max_examples=60)
-@given(st.lists(words, min_size=1, max_size=30), words, st.integers(0, 2))
-def test_the_nearest_words_are_those_that_cost_least(known: list[str], query: str, most: int) -> None:
-    spelling = spelling_of([" ".join(known)])
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(words, st.sampled_from([1, 10, 300]), min_size=1, max_size=30), words, st.integers(0, 2))
+def test_the_nearest_words_are_those_that_cost_least(known: dict[str, int], query: str, most: int) -> None:
+    spelling = spelling_of([count * f"{word} " for word, count in known.items()])
     scratch = np.empty(MOST_DELETIONS, np.int64), np.empty((3, LONGEST + 3))
     points = np.frombuffer(query.encode("utf-32-le"), dtype=np.uint32)
     found, costs = np.empty(NEAREST, np.int64), np.empty(NEAREST)
     count = spelling_kernels.nearest(points, points, most, spelling._known, scratch, found, costs)
-    expected = {word: cost for cost, word in near(query, query, most, sorted(set(known)))}
+    expected = {word: cost for cost, word in near(query, query, most, sorted(known))}
 
     def sums(costs: dict[str, float]) -> list[float]:
-        return sorted(cost - math.log(known.count(word) / len(known)) for word, cost in costs.items())
+        return sorted(cost - math.log(known[word] / sum(known.values())) for word, cost in costs.items())
 
     chosen = dict(zip((spelling.counts.words[i] for i in found[:count]), costs[:count].tolist(), strict=True))
     assert chosen == {word: expected[word] for word in chosen}
@@ -190,9 +190,15 @@ def test_what_is_known_may_be_a_mistake_beside_what_is_not() -> None:
 
 
 def test_texts_are_read_to_their_ends_however_long_they_are() -> None:
-    text = (WORDS_AT_ONCE // 2) * "whta doees teh buraeu stnd forr "
-    assert corrected(text) == f" {WORDS_AT_ONCE // 2 * 'what does the bureau stand for '}"
-    assert SPELLING.corrected([text]) == [WORDS_AT_ONCE // 2 * "what does the bureau stand for "]
+    times = WORDS_AT_ONCE // 2
+    text, meant = times * "whta doees teh buraeu stnd forr Xyzzy ", times * "what does the bureau stand for Xyzzy "
+    assert corrected(text) == f" {meant.lower()}"
+    assert SPELLING.corrected([text]) == [meant]
+    spelling = spelling_of(30 * ["a hot day", "the hat box"])
+    for before, last in (("a", "hot"), ("the", "hat")):
+        for first in ("box", "xyzzy"):
+            beginning = f"{first} {(WORDS_AT_ONCE - 2) * 'day '}{before}"
+            assert corrected(f"{beginning} hxt", spelling) == f" {beginning} {last} "
 
 
 def test_words_of_text_without_labels_are_known_too() -> None:
