@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.tasks.classifier import spelling as spelling_module
@@ -79,6 +79,7 @@ words = st.text("abc", min_size=1, max_size=6)
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(words, st.sampled_from([1, 10, 300]), min_size=1, max_size=30), words, st.integers(0, 2))
+@example({"abca": 1, "abcb": 1, "abcc": 1, "abcd": 1, "abce": 300}, "abc", 1)
 def test_the_nearest_words_are_those_that_cost_least(known: dict[str, int], query: str, most: int) -> None:
     spelling = spelling_of([count * f"{word} " for word, count in known.items()])
     scratch = np.empty(MOST_DELETIONS, np.int64), np.empty((3, LONGEST + 3))
