@@ -1,10 +1,10 @@
 """A linear support vector machine over n-grams of characters, words, pairs of near words, and of the first words with
 all others: what a text says, however it is arranged.
 
-All are hashed into buckets; those that training texts hold become features, weighted by term frequency times
-inverse document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One
-machine a class tells it from all others. Where a spelling is given, words that training texts do not hold are first
-read as those that they do. Copies of the training texts with typing mistakes, which it may learn from too, add no
+All are hashed into buckets; those that training texts hold become features, weighted by term frequency times inverse
+document frequency. What a text's words mean, where word vectors are given, are a few hundred features more. One machine
+a class tells it from all others. Where a spelling is given, texts with words that training texts do not hold are first
+read as they were probably meant. Copies of the training texts with typing mistakes, which it may learn from too, add no
 features of their own.
 
 Shapes: N texts, F features, C classes.
@@ -186,7 +186,7 @@ class LinearModel:
 
 
 def as_meant(texts: Sequence[str], spelling: Spelling | None) -> tuple[Array, Array]:
-    """Code points of texts and where each starts (N + 1,), unknown words spelled as known ones."""
+    """Code points of texts and where each starts (N + 1,), as they were probably meant where a spelling is given."""
     points, starts = code_points(texts)
     return (points, starts) if spelling is None else spelling.correct(points, starts)
 

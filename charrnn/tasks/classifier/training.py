@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -63,7 +62,7 @@ from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
 TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default the network's grow with the root of the number of texts
-MOST_MINUTES = 7.5  # by default until the network has learned, with all that comes before, but for its least
+MOST_MINUTES = 7.5  # from the beginning of a run to the end of the network's training, if its least is not more
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
 ADAPTATION = 0.25  # of the budget, in which a language model to start from learns to read the texts
@@ -252,10 +251,19 @@ class _Session:
         self.beside = self.beside_training.fit()
         self.seconds["models beside the network"] = time.monotonic() - begin
         self.val_scores = self.beside.scores(self.val_texts)
+        self._settle_budget()
         if self.run.objective.pretraining:
             self._pretrain(self.run.objective.pretraining)
         self._train()
         return self._finish()
+
+    def _settle_budget(self) -> None:
+        """If none was given: the minutes that are left for the network, also for a run that goes on from here."""
+        training = self.run.training
+        if training.minutes is training.steps is training.epochs is None:
+            minutes = default_minutes(len(self.texts), (time.monotonic() - self.begin) / 60)
+            self.run = replace(self.run, training=replace(training, minutes=minutes))
+            self.run.write(self.output)
 
     def _pretrain(self, share: float) -> None:
         """Let the encoders learn to read, in a share of the budget, and keep the best."""
@@ -270,7 +278,7 @@ class _Session:
                 checkpoint.save_tensors(directory / PRETRAINED, dict(model.views.named_parameters()))
 
         self.report.note("learning to read the texts")
-        progress = self._run(objective, self._budgeted.part(share), directory, keep)
+        progress = self._run(objective, self.run.training.part(share), directory, keep)
         self.seconds["learning to read"] = progress.seconds
         best, _ = checkpoint.load_tensors(directory / PRETRAINED)
         with torch.no_grad():
@@ -295,17 +303,8 @@ class _Session:
         assert self.run.objective.pretraining is not None
         share = 1 - self.run.objective.pretraining
         directory = self.output / "training"
-        self.progress = self._run(self.objective, self._budgeted.part(share), directory, self._keep)
+        self.progress = self._run(self.objective, self.run.training.part(share), directory, self._keep)
         self.seconds["learning the labels"] = self.progress.seconds
-
-    @cached_property
-    def _budgeted(self) -> TrainingConfig:
-        """How the network is trained: if no budget is given, in the minutes that are left when it begins."""
-        training = self.run.training
-        if training.minutes is training.steps is training.epochs is None:
-            spent = (time.monotonic() - self.begin) / 60
-            training = replace(training, minutes=default_minutes(len(self.texts), spent))
-        return training
 
     def _run(
         self, objective: Objective, config: TrainingConfig, directory: Path, keep: Callable[[bool], None]

@@ -210,10 +210,9 @@ def test_by_default_a_run_takes_what_its_texts_are_worth_and_is_left() -> None:
     assert training.default_minutes(10**6, 60) == training.default_minutes(10, 60) == 1
 
 
-def test_a_run_without_a_budget_has_the_minutes_that_are_left(
-    train: Train, stop_at: StopAt, monkeypatch: pytest.MonkeyPatch
+def test_a_run_without_a_budget_has_the_minutes_that_are_left_also_after_a_stop(
+    train: Train, tmp_path: Path, stop_at: StopAt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one that first learns to read."""
     spent: list[float] = []
 
     def least(num_texts: int, minutes: float) -> float:
@@ -221,10 +220,13 @@ def test_a_run_without_a_budget_has_the_minutes_that_are_left(
         return 0.02
 
     monkeypatch.setattr(training, "default_minutes", least)
-    notes = stop_at()
-    train("usual", steps=None, pretraining=0.5, report=notes)
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", steps=None, pretraining=0.5, report=stop_at(2))
+    charrnn.resume_classifier(tmp_path / "parts")
     assert len(spent) == 1
     assert 0 < spent[0] < 10
+    run = json.loads((tmp_path / "parts" / "training" / "run.json").read_text())
+    assert run["training"]["minutes"] == 0.02
 
 
 def test_half_a_character_in_a_text_is_no_obstacle(train: Train, tmp_path: Path) -> None:
