@@ -16,7 +16,7 @@ SETTINGS = ("minutes", "steps", "epochs", "vocab", "vocab_size", "cell", "size",
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Model directory to make.")
 @click.option("--minutes", type=float, help="Time to train (default 3).")
 @click.option("--steps", type=int, help="Or: number of steps.")
-@click.option("--epochs", type=float, help="Or: passes over the text.")
+@click.option("--epochs", type=float, help="Or: passes over the text; with --minutes, whichever is less.")
 @click.option("--vocab", type=click.Choice(["char", "byte", "subword"]), help="What the network reads (default char).")
 @click.option("--vocab-size", type=int, help="Most entries of the vocabulary (char 4096, subword 2048).")
 @click.option("--cell", type=click.Choice(["lstm", "mingru", "gru", "elman"]), help="Recurrent cell (default lstm).")

@@ -38,7 +38,7 @@ def _command(task: Task, what: str) -> click.Command:
     @click.option("--init-from", metavar="MODEL", help="A language model to start from, of the same cell and width.")
     @click.option("--minutes", type=float, help="Time to train (default 10).")
     @click.option("--steps", type=int, help="Or: number of steps.")
-    @click.option("--epochs", type=float, help="Or: passes over the pairs.")
+    @click.option("--epochs", type=float, help="Or: passes over the pairs; with --minutes, whichever is less.")
     @click.option("--cell", help="mingru (the default), lstm, gru or elman.")
     @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the files.")
     @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")

@@ -15,6 +15,7 @@ from charrnn.network.memory import keep_freed_memory
 
 Precision = Literal["auto", "bf16", "fp32"]
 DEVICES = ("cuda", "mps", "cpu")
+NARROW = 64  # width up to which a CPU spends more on rounding to bf16 than it gains by it
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -37,10 +38,13 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_precision(name: Precision, device: torch.device) -> Precision:
-    """`auto`: bf16 where it is fast. On a CPU a matrix product is timed both ways, in 0.1 s or so."""
+def choose_precision(name: Precision, device: torch.device, width: int | None = None) -> Precision:
+    """`auto`: bf16 where it is fast for a network, if its width is given one of that width. On a CPU a matrix product
+    is timed both ways, in 0.1 s or so."""
     if name != "auto":
         return name
+    if device.type == "cpu" and width is not None and width <= NARROW:
+        return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type == "cpu":

@@ -5,7 +5,7 @@ Shapes: T time, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,14 @@ class ShuffledBatches:
     `max_tokens` ids. An order is drawn from seed and pass alone, so that two numbers are the whole position.
     """
 
-    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int, max_tokens: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: Callable[[np.random.Generator], npt.NDArray[np.int64]],
+        batch_size: int,
+        max_tokens: int,
+        seed: int,
+    ) -> None:
+        """`lengths` is asked at the beginning of each pass how long the texts (N,) are in it, which it may draw."""
         self.lengths = lengths
         self.batch_size = batch_size
         self.max_tokens = max_tokens
@@ -78,17 +85,15 @@ class ShuffledBatches:
 
     def _shuffled(self) -> list[npt.NDArray[np.int64]]:
         draw = np.random.default_rng((self.seed, self._pass))
-        order = draw.permutation(len(self.lengths))
+        lengths = self.lengths(draw)
+        order = draw.permutation(len(lengths))
         batches = []
         for start in range(0, len(order), POOL_BATCHES * self.batch_size):
             pool = order[start : start + POOL_BATCHES * self.batch_size]
-            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
             while len(pool):
-                pool, batch = self._cut(pool)
-                batches.append(batch)
+                # The longest left decides how many fit side by side.
+                count = max(min(self.batch_size, self.max_tokens // max(int(lengths[pool[-1]]), 1)), 1)
+                batches.append(pool[-count:])
+                pool = pool[:-count]
         return [batches[i] for i in draw.permutation(len(batches))]
-
-    def _cut(self, pool: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """What is left of texts sorted by length, and a batch of the longest."""
-        count = max(min(self.batch_size, self.max_tokens // max(int(self.lengths[pool[-1]]), 1)), 1)
-        return pool[:-count], pool[-count:]

@@ -1,8 +1,13 @@
-"""Typing mistakes drawn at random: characters replaced, dropped and swapped."""
+"""Texts varied at random: characters replaced, dropped and swapped as in typing, subwords taken apart."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
+
+from charrnn.text.vocab import Ids
 
 
 def add_noise(text: str, share: float, letters: str, draw: np.random.Generator) -> str:
@@ -20,3 +25,25 @@ def add_noise(text: str, share: float, letters: str, draw: np.random.Generator) 
         elif place + 1 < len(characters):
             characters[place], characters[place + 1] = characters[place + 1], characters[place]
     return "".join(characters)
+
+
+def bpe_dropout(
+    sequences: Sequence[Ids], mergers: npt.NDArray[np.int64], share: float, draw: np.random.Generator
+) -> list[Ids]:
+    """Sequences of ids of the same texts, with this share of the mergers (V, 2) undone, and so on among the parts.
+
+    A form of BPE dropout (Provilkov et al. 2020, arXiv 1910.13267), which leaves out mergers before they are made.
+    """
+    ids = np.concatenate(sequences).astype(np.int64)
+    owners = np.repeat(np.arange(len(sequences)), list(map(len, sequences)))
+    undone = np.ones(len(ids), dtype=bool)
+    while True:
+        undone &= (mergers[ids, 0] >= 0) & (draw.random(len(ids)) < share)
+        if not undone.any():
+            break
+        parts, counts = mergers[ids[undone]], 1 + undone
+        places = (np.cumsum(counts) - counts)[undone]
+        ids, owners, undone = (np.repeat(values, counts) for values in (ids, owners, undone))
+        ids[places], ids[places + 1] = parts.T
+    ends = np.cumsum(np.bincount(owners, minlength=len(sequences)))
+    return np.split(ids.astype(sequences[0].dtype), ends[:-1])

@@ -17,7 +17,7 @@ MOST = 1 << 63  # what fits no longer in an integer of torch
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained. Of `minutes`, `steps` and `epochs`, one is the budget."""
+    """How a network is trained. The budget is `minutes` or `epochs`, or whichever of both is less, or `steps`."""
 
     minutes: float | None = None
     steps: int | None = None
@@ -38,7 +38,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         budgets = [name for name in ("minutes", "steps", "epochs") if getattr(self, name) is not None]
-        if len(budgets) > 1:
+        if len(budgets) > 1 and self.steps is not None:
             raise UsageError(f"give one budget, not {' and '.join(f'--{name}' for name in budgets)}")
         for name in ("minutes", "steps", "epochs", "batch_size", "bptt_len", "lr", "max_grad_norm"):
             value = getattr(self, name)
@@ -59,10 +59,8 @@ class TrainingConfig:
         """The same with a share of the budget."""
         if self.steps is not None:
             return replace(self, steps=max(round(share * self.steps), 1))
-        if self.epochs is not None:
-            return replace(self, epochs=share * self.epochs)
-        assert self.minutes is not None
-        return replace(self, minutes=share * self.minutes)
+        minutes, epochs = (None if amount is None else share * amount for amount in (self.minutes, self.epochs))
+        return replace(self, minutes=minutes, epochs=epochs)
 
     @property
     def validations(self) -> int:

@@ -183,13 +183,12 @@ class Trainer:
         """Turn the budget into a number of steps, fixed from here on, and save the run's first state."""
         config = self.config
         self.objective.model.train()
-        if config.steps is not None:
-            total = config.steps
-        elif config.epochs is not None:
-            total = max(round(config.epochs * self.objective.epoch_steps), 1)
-        else:
-            total = self._steps_within(60 * (config.minutes or 0.0))
-        self.progress.total_steps = total
+        totals = [] if config.steps is None else [config.steps]
+        if config.epochs is not None:
+            totals.append(max(round(config.epochs * self.objective.epoch_steps), 1))
+        if config.minutes is not None:
+            totals.append(self._steps_within(60 * config.minutes))
+        self.progress.total_steps = min(totals)
         self._clock = time.monotonic()  # measuring was no training
         self.save()
 

@@ -36,6 +36,13 @@ def test_bf16_is_chosen_where_it_is_clearly_faster(
     assert choose_precision("auto", torch.device("cpu")) == chosen
 
 
+def test_narrow_networks_on_a_cpu_round_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.network.device.cpu_rates", lambda: {"bf16": 2.0, "fp32": 1.0})
+    found = [choose_precision("auto", torch.device("cpu"), width) for width in (64, 65, None)]
+    assert found == ["fp32", "bf16", "bf16"]
+    assert choose_precision("bf16", torch.device("cpu"), 8) == "bf16"
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_precision_is_that_of_matrix_products(precision: str, dtype: torch.dtype) -> None:
     with autocast(torch.device("cpu"), precision):

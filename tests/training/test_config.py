@@ -41,6 +41,13 @@ def test_warm_up_and_decay_are_linear(total: int, warmup: int) -> None:
     assert all(math.isclose(a - b, fall[-1]) for a, b in pairwise(fall))
 
 
+def test_a_part_of_a_budget_is_a_part_of_all_its_bounds() -> None:
+    part = TrainingConfig(minutes=4.0, epochs=8.0).part(0.25)
+    assert (part.minutes, part.epochs, part.steps) == (1.0, 2.0, None)
+    assert TrainingConfig(epochs=8.0).part(0.5) == TrainingConfig(epochs=4.0)
+    assert TrainingConfig(steps=7).part(0.01).steps == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -139,6 +139,12 @@ def test_a_budget_is_a_number_of_steps(settings: dict[str, Any], steps: int, mak
     assert run.trainer.progress.finished
 
 
+def test_of_two_budgets_the_lesser_counts(make_run: MakeRun) -> None:
+    timed = start(make_run("timed", steps=None, minutes=1e-9, epochs=20.0)).trainer
+    assert timed.progress.step == 2 * timed.config.validations  # the least that minutes come to
+    assert start(make_run("counted", steps=None, minutes=0.1, epochs=2.0)).trainer.progress.step == 25
+
+
 def test_a_budget_of_minutes_leaves_no_trace_but_its_number_of_steps(make_run: MakeRun) -> None:
     timed = make_run("timed", steps=None, minutes=0.002)
     before = timed.trainer.capture()

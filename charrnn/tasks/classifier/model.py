@@ -29,7 +29,6 @@ from charrnn.tasks.classifier.network import ClassifierConfig, ClassifierNetwork
 from charrnn.text.vocab import Vocab
 
 MODEL_TYPE = "classifier"
-TOKENIZERS: dict[ViewName, str] = {"char": model_directory.TOKENIZER, "subword": "tokenizer_subword.json"}
 LINES_AT_ONCE = 1024  # lines read ahead, to sort by length
 CHARS_AT_ONCE = 1 << 18  # of them, at most: long lines come in smaller companies
 THRESHOLD = 0.5  # probability from which on a label is given, with several labels a text
@@ -114,7 +113,8 @@ class Classifier:
                 raise ValueError("labels that are not text")
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise CharrnnError(f"{directory / model_directory.CONFIG}: damaged: {error!r}") from None
-        vocabs = {name: Vocab.load(directory / TOKENIZERS[name], size) for name, size in seen_sizes.items()}
+        files = tokenizer_files(network_config.view_names)
+        vocabs = {name: Vocab.load(directory / files[name], size) for name, size in seen_sizes.items()}
         tensors, _ = checkpoint.load_tensors(directory / model_directory.WEIGHTS)
         sizes = {name: (len(vocab), vocab.seen_size) for name, vocab in vocabs.items()}
         try:
@@ -132,8 +132,7 @@ class Classifier:
         """Write `config.json`, weights and vocabularies into a directory, made if missing."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        for name, vocab in self.vocabs.items():
-            atomic_write(directory / TOKENIZERS[name], vocab.definition)
+        write_vocabs(directory, self.vocabs)
         write_weights(directory, checkpoint.network_tensors(self.network), self.beside)
         model_directory.write_config(directory, self.config())
 
@@ -213,6 +212,17 @@ class Classifier:
 
     def _classification(self, values: list[float], classes: list[int]) -> Classification:
         return Classification(tuple(zip((self.labels[c] for c in classes), values, strict=True)))
+
+
+def tokenizer_files(views: Iterable[ViewName]) -> dict[ViewName, str]:
+    """Where the vocabulary of each view lies: the first one's as in any model directory."""
+    return {name: f"tokenizer_{name}.json" if i else model_directory.TOKENIZER for i, name in enumerate(views)}
+
+
+def write_vocabs(directory: Path, vocabs: Mapping[ViewName, Vocab]) -> None:
+    """Write the vocabularies of the views, in their order."""
+    for name, file in tokenizer_files(vocabs).items():
+        atomic_write(directory / file, vocabs[name].definition)
 
 
 def write_weights(directory: Path, network: Mapping[str, Tensor], beside: Beside) -> None:

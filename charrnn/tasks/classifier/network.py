@@ -74,7 +74,7 @@ class ClassifierConfig:
         Of single words there is nothing but characters to read, and one reader that sees them three times as often is
         better than three.
         """
-        views = self.views or ("char" if are_single_words(texts) else "both")
+        views = self.views or ("char" if are_single_words(texts) else "subword")
         readers, width, layers = (1, 128, 2) if views == "char" else (NUM_READERS, 64, 1)
         less = min(DROPOUT_TEXTS / max(len(texts), 1), 1.0)
         dropouts = {name: less * rate for name, rate in DROPOUTS.items()}

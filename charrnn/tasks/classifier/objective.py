@@ -12,18 +12,20 @@ from itertools import cycle
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charrnn.errors import UsageError
 from charrnn.network.device import autocast
+from charrnn.network.operations import log_softmax_at
 from charrnn.tasks.classifier.calibration import calibrated_nats
-from charrnn.tasks.classifier.inputs import MAX_TOKENS, collate, encode, logits_of
+from charrnn.tasks.classifier.inputs import MAX_TOKENS, Encoded, collate, encode, logits_of
 from charrnn.tasks.classifier.network import ClassifierNetwork, Inputs, Reader, View, ViewName
 from charrnn.tasks.classifier.spelling import Spelling
 from charrnn.text.batches import ShuffledBatches, by_length
-from charrnn.text.noise import add_noise
+from charrnn.text.noise import add_noise, bpe_dropout
 from charrnn.text.vocab import Vocab
 from charrnn.training.average import WeightAverage
 from charrnn.training.trainer import Units
@@ -40,13 +42,22 @@ class ObjectiveConfig:
     label_smoothing: float = 0.05
     noisy_texts: float = 0.3  # share of training texts with typing mistakes
     noise: float = 0.15  # largest share of their characters that is changed
+    bpe_dropout: float = 0.1  # share of subwords' mergers that are undone in training texts
     recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
     pretraining: float | None = None  # share of the budget for reading alone, at first; None: see `fit_classifier`
     reading: float = 0.5  # weight of reading beside the labels, from then on
 
     def __post_init__(self) -> None:
-        for name in ("label_smoothing", "noisy_texts", "noise", "recased_texts", "averaging", "pretraining"):
+        for name in (
+            "label_smoothing",
+            "noisy_texts",
+            "noise",
+            "bpe_dropout",
+            "recased_texts",
+            "averaging",
+            "pretraining",
+        ):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {value}")
@@ -74,17 +85,14 @@ class TextBatches:
         self.config = config
         self.max_chars = max_chars
         self.device = device
-        self.seed = seed
-        lengths = np.array([min(len(text), max_chars) for text in texts])
-        self.batches = ShuffledBatches(lengths, batch_size, MAX_TOKENS, seed)
         self.letters = common_letters(texts, max_chars, seed)
+        self.encoded: Encoded = []  # of this pass
+        self.batches = ShuffledBatches(self._varied, batch_size, MAX_TOKENS, seed)
 
     def next_batch(self) -> tuple[Tensor, Inputs]:
         """The indices (B,) of the next texts, and what the network reads of them."""
         indices = self.batches.next_batch()
-        draw = np.random.default_rng((self.seed, *self.batches.position))
-        texts = [self._vary(self.texts[i], draw) for i in indices]
-        return torch.from_numpy(indices), collate(encode(texts, self.vocabs), range(len(texts)), self.device)
+        return torch.from_numpy(indices), collate(self.encoded, indices.tolist(), self.device)
 
     def position(self) -> dict[str, Tensor]:
         """Where the next batch is."""
@@ -94,6 +102,17 @@ class TextBatches:
         """Go back to a `position`."""
         passes, number = position["position"].tolist()
         self.batches.position = (passes, number)
+
+    def _varied(self, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Vary all texts for a pass; how many ids they have then (N,). What is of like length before may not be after:
+        a mistake takes a subword apart."""
+        encoded = encode([self._vary(text, draw) for text in self.texts], self.vocabs)
+        share = self.config.bpe_dropout
+        self.encoded = [
+            bpe_dropout(ids, vocab.mergers, share, draw) if share and vocab.kind == "subword" else ids
+            for ids, vocab in zip(encoded, self.vocabs.values(), strict=True)
+        ]
+        return np.array([max(map(len, views)) for views in zip(*self.encoded, strict=True)])
 
     def _vary(self, text: str, draw: np.random.Generator) -> str:
         if len(text) > self.max_chars:
@@ -256,7 +275,8 @@ class ReadingObjective:
 def _in_batch_cross_entropy(head: nn.Linear, features: Tensor, wanted: Tensor) -> Tensor:
     """Mean nats of entries (N,), given features (N, D), were there no others than these."""
     entries, places = torch.unique(wanted, return_inverse=True)
-    return F.cross_entropy(F.linear(features, head.weight[entries], head.bias[entries]).float(), places)
+    logits = F.linear(features, head.weight[entries], head.bias[entries])
+    return -log_softmax_at(logits[None], places[None])[0].mean()
 
 
 def _class_weights(targets: Tensor, num_classes: int) -> Tensor:

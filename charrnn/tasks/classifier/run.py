@@ -14,7 +14,7 @@ from charrnn.settings import from_mapping
 from charrnn.storage import atomic_write
 from charrnn.tasks.classifier.data import Example, Splits
 from charrnn.tasks.classifier.linear import LinearConfig
-from charrnn.tasks.classifier.model import TOKENIZERS
+from charrnn.tasks.classifier.model import tokenizer_files, write_vocabs
 from charrnn.tasks.classifier.network import ClassifierConfig, ViewName
 from charrnn.tasks.classifier.objective import ObjectiveConfig
 from charrnn.tasks.classifier.word_counts import WordCounts
@@ -67,8 +67,7 @@ class Run:
             for example in getattr(splits, part)
         ]
         atomic_write(directory / "training" / EXAMPLES, "".join(lines))
-        for name, vocab in self.vocabs.items():
-            atomic_write(directory / TOKENIZERS[name], vocab.definition)
+        write_vocabs(directory, self.vocabs)
 
     @classmethod
     def read(cls, directory: Path) -> Run:
@@ -96,8 +95,8 @@ class Run:
                     **parts,
                 ),
                 vocabs={
-                    name: Vocab.load(directory / TOKENIZERS[name], seen_size)
-                    for name, seen_size in values["vocabs"].items()
+                    name: Vocab.load(directory / file, values["vocabs"][name])
+                    for name, file in tokenizer_files(values["vocabs"]).items()
                 },
                 network=from_mapping(ClassifierConfig, values["network"]),
                 linear=from_mapping(LinearConfig, values["linear"]),

@@ -62,6 +62,7 @@ from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
 TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default the network's grow with the root of the number of texts
+PASSES, TEXTS_READ = 30, 90_000  # by default, so many passes at most or, if those are more, as many as read so much
 MOST_MINUTES = 7.5  # from the beginning of a run to the end of the network's training, if its least is not more
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
@@ -154,10 +155,11 @@ def fit_classifier(
     if training.compile:
         raise UsageError("compile is for language models: leave it out")
     device = choose_device(training.device)
+    widest = max(network.encoder(name).width for name in network.view_names)
     training = replace(
         training,
         device=str(device),
-        precision=choose_precision(training.precision, device),
+        precision=choose_precision(training.precision, device, widest),
         bptt_len=bptt_len,
         batch_size=training.batch_size or _batch_size(texts, bptt_len),
         lr=training.lr or LEARNING_RATES[network.cell],
@@ -258,11 +260,13 @@ class _Session:
         return self._finish()
 
     def _settle_budget(self) -> None:
-        """If none was given: the minutes that are left for the network, also for a run that goes on from here."""
+        """If none was given: the passes that suit the texts, in the minutes that are left for the network, also for a
+        run that goes on from here."""
         training = self.run.training
         if training.minutes is training.steps is training.epochs is None:
             minutes = default_minutes(len(self.texts), (time.monotonic() - self.begin) / 60)
-            self.run = replace(self.run, training=replace(training, minutes=minutes))
+            epochs = max(PASSES, TEXTS_READ / len(self.texts))
+            self.run = replace(self.run, training=replace(training, minutes=minutes, epochs=epochs))
             self.run.write(self.output)
 
     def _pretrain(self, share: float) -> None:

@@ -165,8 +165,8 @@ def _mutual_information(near: Tensor) -> Tensor:
 
 def _strongest_directions(matrix: Tensor, dimensions: int) -> Tensor:
     """(W, K) → U·√S (W, D) of its singular value decomposition."""
-    # In double precision: in single, it fails where hardly a word has neighbours, and most values are 0.
-    squares, directions = torch.linalg.eigh((matrix.T @ matrix).double())
+    # By numpy: torch's may fail where hardly a word has neighbours, and most values are 0, in double precision too.
+    squares, directions = map(torch.from_numpy, np.linalg.eigh((matrix.T @ matrix).double().numpy()))
     squares, directions = squares[-dimensions:].float(), directions[:, -dimensions:].float()
     strongest: Tensor = matrix @ (directions / squares.clamp(min=1e-6) ** 0.25)
     return strongest

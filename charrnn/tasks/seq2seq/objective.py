@@ -58,7 +58,8 @@ class Seq2SeqObjective:
         self.config = config
         self.precision = precision
         self.device = network.device
-        self.batches = ShuffledBatches(np.array(train.lengths()), batch_size, config.batch_tokens, seed)
+        lengths = np.array(train.lengths())
+        self.batches = ShuffledBatches(lambda draw: lengths, batch_size, config.batch_tokens, seed)
         self.epoch_steps = float(len(self.batches))
         self.units = Units("nats/token", 1.0, 1.0, "pairs", len(train.sources) / self.epoch_steps)
         self.average = WeightAverage(network, config.averaging)

@@ -88,6 +88,17 @@ def test_a_classifier_does_not_write_and_a_writer_does_not_classify(trained: Pat
         LanguageModel.load(trained)
 
 
+def test_a_single_view_has_its_vocabulary_where_any_model_has_it(
+    train: Callable[..., Classifier], tmp_path: Path
+) -> None:
+    for views in ("char", "subword"):
+        made = train(views, views=views, steps=4)
+        assert {path.name for path in (tmp_path / views).glob("tokenizer*")} == {"tokenizer.json"}
+        again = charrnn.load(tmp_path / views, device="cpu")
+        assert list(again.vocabs) == [views]
+        assert torch.equal(again.probabilities(TEXTS), made.probabilities(TEXTS))
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_subword.json"])
 def test_a_damaged_file_is_named(name: str, trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "model")

@@ -135,7 +135,7 @@ def test_reversing_twice_changes_nothing() -> None:
 def test_what_suits_the_texts_leaves_alone_what_was_chosen() -> None:
     names, sentences = ["Ivanov", "O Neill", "Smith"], ["what is a name ?", "who is it"]
     single, several = ClassifierConfig().suited(names), ClassifierConfig().suited(sentences)
-    assert (single.view_names, several.view_names) == (("char",), ("char", "subword"))
+    assert (single.view_names, several.view_names) == (("char",), ("subword",))
     assert single.num_readers is not None
     assert several.num_readers is not None
     assert single.num_readers < several.num_readers

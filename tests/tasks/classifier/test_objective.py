@@ -21,7 +21,7 @@ from charrnn.tasks.classifier.objective import (
 )
 
 TEXTS = [f"text number {i} " + "la " * (i % 5) for i in range(40)]
-PLAIN = ObjectiveConfig(noisy_texts=0, recased_texts=0, label_smoothing=0, averaging=0, reading=0)
+PLAIN = ObjectiveConfig(noisy_texts=0, bpe_dropout=0, recased_texts=0, label_smoothing=0, averaging=0, reading=0)
 CPU = torch.device("cpu")
 CONFIG = ClassifierConfig(
     "both",
@@ -107,7 +107,9 @@ def test_reading_beside_the_labels_counts_by_its_weight(make: MakeObjective) -> 
     assert len(trained) > len(list(apart.model.parameters())) == len(list(apart.network.parameters()))
 
 
-@pytest.mark.parametrize("options", [{}, {"averaging": 0.9, "noisy_texts": 0.9, "recased_texts": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"averaging": 0.9, "noisy_texts": 0.9, "bpe_dropout": 0.3, "recased_texts": 0.5}]
+)
 def test_a_position_brings_the_same_losses_back(make: MakeObjective, options: dict[str, float]) -> None:
     objective = make(**options)
     for _ in range(7):
@@ -148,6 +150,33 @@ def test_texts_are_varied_but_not_beyond_recognition() -> None:
     assert 60 < same < 140
     assert sum(text == TEXTS[3].upper() for text in seen) > 5
     assert all(abs(len(text) - len(TEXTS[3])) < 10 for text in seen)
+
+
+def test_texts_with_mistakes_stand_beside_others_of_their_length() -> None:
+    texts = [f"number {i} " + "of many words " * (i % 20) for i in range(800)]
+    vocabs = make_vocabs(texts, ["subword"], 400, {})
+    noisy = ObjectiveConfig(noisy_texts=0.5, noise=0.5)
+    batches = TextBatches(texts, vocabs, noisy, batch_size=8, max_chars=500, seed=0, device=CPU)
+    for _ in range(2):
+        seen, padded, real = [], 0, 0
+        for _ in range(len(batches.batches)):
+            indices, [(ids, lengths)] = batches.next_batch()
+            seen += indices.tolist()
+            padded, real = padded + ids.numel(), real + int(lengths.sum())
+        assert sorted(seen) == list(range(800))
+        assert padded < 1.15 * real
+        assert real > 1.2 * sum(map(len, encode(texts, vocabs)[0]))
+
+
+def test_subwords_are_taken_apart_and_characters_stay() -> None:
+    batches, plain = (
+        make_batches(ObjectiveConfig(noisy_texts=0, recased_texts=0, bpe_dropout=0.5)),
+        encode(TEXTS, VOCABS),
+    )
+    (chars, subwords), (plain_chars, plain_subwords) = batches.encoded, plain
+    assert all(map(np.array_equal, chars, plain_chars))
+    assert sum(map(len, subwords)) > 1.5 * sum(map(len, plain_subwords))
+    assert [VOCABS["subword"].decode(ids) for ids in subwords] == [f"\n{text}\n" for text in TEXTS]
 
 
 def test_of_a_long_text_every_part_is_read_in_time() -> None:

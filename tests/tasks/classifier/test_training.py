@@ -226,7 +226,8 @@ def test_a_run_without_a_budget_has_the_minutes_that_are_left_also_after_a_stop(
     assert len(spent) == 1
     assert 0 < spent[0] < 10
     run = json.loads((tmp_path / "parts" / "training" / "run.json").read_text())
-    assert run["training"]["minutes"] == 0.02
+    assert (run["training"]["minutes"], run["training"]["epochs"]) == (0.02, 90_000 / 144)
+    assert not run["training"]["steps"]
 
 
 def test_half_a_character_in_a_text_is_no_obstacle(train: Train, tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ def test_too_little_text_is_told(lines: list[str]) -> None:
         WordVectors.fit(lines)
 
 
-@pytest.mark.parametrize("seed", [2, 5, 11])
+@pytest.mark.parametrize("seed", range(40))
 def test_words_that_hardly_have_neighbours_are_no_obstacle(seed: int) -> None:
-    """In single precision torch finds no eigenvectors of some of these."""
+    """Torch finds no eigenvectors of some of these; which ones depends on the processor and its number of threads."""
     draw = random.Random(seed)
     lines = [f"w{i}" for i in range(300)] * 3
     lines += [f"h{draw.randrange(30)} w{int(300 * draw.random() ** 3)}" for _ in range(75)]
