@@ -39,8 +39,8 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: Precision, device: torch.device, width: int | None = None) -> Precision:
-    """`auto`: bf16 where it is fast for a network, if its width is given one of that width. On a CPU a matrix product
-    is timed both ways, in 0.1 s or so."""
+    """`auto`: bf16 where it is fast. On a CPU it is not where the network is narrow, and else a matrix product is timed
+    both ways, in 0.1 s or so."""
     if name != "auto":
         return name
     if device.type == "cpu" and width is not None and width <= NARROW:

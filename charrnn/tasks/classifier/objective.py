@@ -49,15 +49,8 @@ class ObjectiveConfig:
     reading: float = 0.5  # weight of reading beside the labels, from then on
 
     def __post_init__(self) -> None:
-        for name in (
-            "label_smoothing",
-            "noisy_texts",
-            "noise",
-            "bpe_dropout",
-            "recased_texts",
-            "averaging",
-            "pretraining",
-        ):
+        shares = ("label_smoothing", "noisy_texts", "noise", "bpe_dropout", "recased_texts", "averaging", "pretraining")
+        for name in shares:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise UsageError(f"{name} must lie in [0, 1), not {value}")
