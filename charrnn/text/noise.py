@@ -28,20 +28,20 @@ def add_noise(text: str, share: float, letters: str, draw: np.random.Generator) 
 
 
 def bpe_dropout(
-    sequences: Sequence[Ids], mergers: npt.NDArray[np.int64], share: float, draw: np.random.Generator
+    sequences: Sequence[Ids], merges: npt.NDArray[np.int64], share: float, draw: np.random.Generator
 ) -> list[Ids]:
-    """Sequences of ids of the same texts, with this share of the mergers (V, 2) undone, and so on among the parts.
+    """Sequences of ids of the same texts, with this share of the merges (V, 2) undone, and so on among the parts.
 
-    A form of BPE dropout (Provilkov et al. 2020, arXiv 1910.13267), which leaves out mergers before they are made.
+    A form of BPE dropout (Provilkov et al. 2020, arXiv 1910.13267), which leaves out merges before they are made.
     """
     ids = np.concatenate(sequences).astype(np.int64)
     owners = np.repeat(np.arange(len(sequences)), list(map(len, sequences)))
     undone = np.ones(len(ids), dtype=bool)
     while True:
-        undone &= (mergers[ids, 0] >= 0) & (draw.random(len(ids)) < share)
+        undone &= (merges[ids, 0] >= 0) & (draw.random(len(ids)) < share)
         if not undone.any():
             break
-        parts, counts = mergers[ids[undone]], 1 + undone
+        parts, counts = merges[ids[undone]], 1 + undone
         places = (np.cumsum(counts) - counts)[undone]
         ids, owners, undone = (np.repeat(values, counts) for values in (ids, owners, undone))
         ids[places], ids[places + 1] = parts.T

@@ -141,14 +141,14 @@ class Vocab:
         return b"".join(map(self.pieces.__getitem__, ids))
 
     @cached_property
-    def mergers(self) -> npt.NDArray[np.int64]:
+    def merges(self) -> npt.NDArray[np.int64]:
         """Of each entry the two that it was merged from, (V, 2); −1 where it was not."""
         model = json.loads(self.definition)["model"]
         id_of = model["vocab"]
-        mergers = np.full((len(self), 2), -1, dtype=np.int64)
+        merges = np.full((len(self), 2), -1, dtype=np.int64)
         for one, other in model["merges"]:
-            mergers[id_of[one + other]] = id_of[one], id_of[other]
-        return mergers
+            merges[id_of[one + other]] = id_of[one], id_of[other]
+        return merges
 
     @cached_property
     def _byte_ids(self) -> Ids:

@@ -42,32 +42,32 @@ def test_all_can_be_changed() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.9999])
 def test_texts_with_subwords_taken_apart_are_the_same_texts(share: float) -> None:
     whole = VOCAB.encode_batch(LINES)
-    apart = bpe_dropout(whole, VOCAB.mergers, share, np.random.default_rng(0))
+    apart = bpe_dropout(whole, VOCAB.merges, share, np.random.default_rng(0))
     assert [VOCAB.decode(ids) for ids in apart] == LINES
     assert all(ids.dtype == VOCAB.dtype for ids in apart)
-    assert all(map(np.array_equal, bpe_dropout(whole, VOCAB.mergers, share, np.random.default_rng(0)), apart))
+    assert all(map(np.array_equal, bpe_dropout(whole, VOCAB.merges, share, np.random.default_rng(0)), apart))
     if share in (0.0, 0.9999):
         assert [len(ids) for ids in apart] == [
             len(line.encode() if share else ids) for line, ids in zip(LINES, whole, strict=True)
         ]
 
 
-def test_mergers_are_those_that_made_the_entry() -> None:
-    for entry, (one, other) in enumerate(VOCAB.mergers.tolist()):
+def test_merges_are_those_that_made_the_entry() -> None:
+    for entry, (one, other) in enumerate(VOCAB.merges.tolist()):
         if one < 0:
             assert len(VOCAB.pieces[entry]) == 1
         else:
             assert VOCAB.pieces[one] + VOCAB.pieces[other] == VOCAB.pieces[entry]
-    assert (build_vocab("char", ["ab"]).mergers == -1).all()
+    assert (build_vocab("char", ["ab"]).merges == -1).all()
 
 
-def test_each_merger_is_undone_as_often_and_so_are_those_of_its_parts() -> None:
+def test_each_merge_is_undone_as_often_and_so_are_those_of_its_parts() -> None:
     entry = VOCAB.encode(" is").item()
-    one, other = VOCAB.mergers[entry].tolist()
-    apart = bpe_dropout([np.array([entry])] * 20_000, VOCAB.mergers, 0.2, np.random.default_rng(0))
+    one, other = VOCAB.merges[entry].tolist()
+    apart = bpe_dropout([np.array([entry])] * 20_000, VOCAB.merges, 0.2, np.random.default_rng(0))
     depth = {len(ids) for ids in apart}
     assert sum(len(ids) > 1 for ids in apart) == pytest.approx(0.2 * 20_000, rel=0.1)
-    inner = one if VOCAB.mergers[one, 0] >= 0 else other
-    assert VOCAB.mergers[inner, 0] >= 0
+    inner = one if VOCAB.merges[one, 0] >= 0 else other
+    assert VOCAB.merges[inner, 0] >= 0
     assert depth == {1, 2, 3}
     assert sum(len(ids) == 3 for ids in apart) == pytest.approx(0.04 * 20_000, rel=0.2)

@@ -42,7 +42,7 @@ class ObjectiveConfig:
     label_smoothing: float = 0.05
     noisy_texts: float = 0.3  # share of training texts with typing mistakes
     noise: float = 0.15  # largest share of their characters that is changed
-    bpe_dropout: float = 0.1  # share of subwords' mergers that are undone in training texts
+    bpe_dropout: float = 0.1  # share of subwords' merges that are undone in training texts
     recased_texts: float = 0.1  # share of training texts in capitals, or in small letters
     averaging: float = 0.99  # of weights over steps: what each keeps of the mean before it
     pretraining: float | None = None  # share of the budget for reading alone, at first; None: see `fit_classifier`
@@ -101,10 +101,8 @@ class TextBatches:
         a mistake takes a subword apart."""
         encoded = encode([self._vary(text, draw) for text in self.texts], self.vocabs)
         share = self.config.bpe_dropout
-        self.encoded = [
-            bpe_dropout(ids, vocab.mergers, share, draw) if share and vocab.kind == "subword" else ids
-            for ids, vocab in zip(encoded, self.vocabs.values(), strict=True)
-        ]
+        views = zip(encoded, self.vocabs.values(), strict=True)
+        self.encoded = [bpe_dropout(ids, vocab.merges, share, draw) for ids, vocab in views]
         return np.array([max(map(len, views)) for views in zip(*self.encoded, strict=True)])
 
     def _vary(self, text: str, draw: np.random.Generator) -> str:

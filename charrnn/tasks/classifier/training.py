@@ -62,7 +62,7 @@ from charrnn.training.directory import refuse_occupied
 from charrnn.training.trainer import STATE, Objective, Progress, Report, Trainer
 
 TEXTS_A_MINUTE, MINUTES = 120, (1.0, 7.0)  # by default the network's grow with the root of the number of texts
-PASSES, TEXTS_READ = 30, 90_000  # by default, so many passes at most or, if those are more, as many as read so much
+PASSES, TEXTS_READ = 30, 90_000  # by default, at most so many passes over the texts, or as many as read so many texts
 MOST_MINUTES = 7.5  # from the beginning of a run to the end of the network's training, if its least is not more
 MAX_CHARS = 512  # of one text in a step
 BATCH_CHARS, BATCH_TEXTS = 4096, (32, 256)  # what a step is best made of: as many texts as hold so many characters
@@ -265,7 +265,7 @@ class _Session:
         training = self.run.training
         if training.minutes is training.steps is training.epochs is None:
             minutes = default_minutes(len(self.texts), (time.monotonic() - self.begin) / 60)
-            epochs = max(PASSES, TEXTS_READ / len(self.texts))
+            epochs = default_epochs(len(self.texts))
             self.run = replace(self.run, training=replace(training, minutes=minutes, epochs=epochs))
             self.run.write(self.output)
 
@@ -453,6 +453,11 @@ def default_minutes(num_texts: int, spent: float) -> float:
     """Minutes to train the network on so many texts, where some are spent on what comes before."""
     least, most = MINUTES
     return max(min(math.sqrt(num_texts / TEXTS_A_MINUTE), most, MOST_MINUTES - spent), least)
+
+
+def default_epochs(num_texts: int) -> float:
+    """Passes over so many texts, at most: of few more are needed, of many more would be learning by heart."""
+    return max(PASSES, TEXTS_READ / num_texts)
 
 
 def _batch_size(texts: Sequence[str], max_chars: int) -> int:

@@ -210,6 +210,10 @@ def test_by_default_a_run_takes_what_its_texts_are_worth_and_is_left() -> None:
     assert training.default_minutes(10**6, 60) == training.default_minutes(10, 60) == 1
 
 
+def test_by_default_few_texts_are_read_more_often_but_not_more_in_all() -> None:
+    assert [training.default_epochs(number) for number in (100, 3000, 10**6)] == [900, 30, 30]
+
+
 def test_a_run_without_a_budget_has_the_minutes_that_are_left_also_after_a_stop(
     train: Train, tmp_path: Path, stop_at: StopAt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +230,7 @@ def test_a_run_without_a_budget_has_the_minutes_that_are_left_also_after_a_stop(
     assert len(spent) == 1
     assert 0 < spent[0] < 10
     run = json.loads((tmp_path / "parts" / "training" / "run.json").read_text())
-    assert (run["training"]["minutes"], run["training"]["epochs"]) == (0.02, 90_000 / 144)
+    assert (run["training"]["minutes"], run["training"]["epochs"]) == (0.02, training.default_epochs(144))
     assert not run["training"]["steps"]
 
 
