@@ -196,16 +196,24 @@ class ClassifierObjective:
 
 class ReadingModel(nn.Module):
     """The encoders of the views as language models: the forward ones predict what comes next, the others what came
-    before."""
+    before.
+
+    A subword is predicted by what it is embedded as (Press & Wolf 2017, arXiv 1608.05859): most are rare, and so what
+    is learned of one, as what is read and as what is predicted, serves both. Characters have weights for either.
+    """
 
     def __init__(self, network: ClassifierNetwork) -> None:
         super().__init__()
-        self.views = nn.ModuleList(view for reader in network.readers for view in cast(Reader, reader).views.values())
-        self.heads = nn.ModuleList()  # of each view, one a direction
-        for view in self.views:
-            encoder = cast(View, view).forwards
-            entries = encoder.embedding.num_embeddings
-            self.heads.append(nn.ModuleList(nn.Linear(encoder.config.width, entries) for _ in range(2)))
+        self.views, self.heads = nn.ModuleList(), nn.ModuleList()  # of each view, a head for each direction
+        for reader in network.readers:
+            for name, view in cast(Reader, reader).views.items():
+                encoder = cast(View, view).forwards
+                heads = [nn.Linear(encoder.config.width, encoder.embedding.num_embeddings) for _ in range(2)]
+                if name == "subword":
+                    for head in heads:
+                        head.weight = encoder.embedding.weight
+                self.views.append(view)
+                self.heads.append(nn.ModuleList(heads))
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Of each view, ids (T, B) and lengths (B,) → mean nats of all predictions, all views weighing the same. They
@@ -215,11 +223,14 @@ class ReadingModel(nn.Module):
     def loss(self, features: Sequence[Tensor], inputs: Inputs) -> Tensor:
         """The same, given the features (T, B, 2·D) of all views, reader after reader."""
         losses = []
-        for read, heads, (ids, lengths) in zip(features, self.heads, cycle(inputs), strict=False):
+        for view, read, heads, (ids, lengths) in zip(self.views, features, self.heads, cycle(inputs), strict=False):
+            encoder = cast(View, view).forwards
             forwards, backwards = (cast(nn.Linear, head) for head in cast(nn.ModuleList, heads))
+            if forwards.weight is encoder.embedding.weight:
+                read = read * encoder.config.width**-0.5  # embeddings are larger than the weights of a softmax
             there, back = read.chunk(2, dim=-1)
             inside = torch.arange(1, len(ids), device=ids.device)[:, None] < lengths
-            known = ids.clamp(max=forwards.out_features - 1)
+            known = encoder.known(ids)
             losses.append(_in_batch_cross_entropy(forwards, there[:-1][inside], known[1:][inside]))
             losses.append(_in_batch_cross_entropy(backwards, back[1:][inside], known[:-1][inside]))
         return torch.stack(losses).mean()

@@ -243,7 +243,8 @@ class _Session:
                     for own, weight in checkpoint.network_tensors(cast(View, view).forwards).items():
                         weight.copy_(weights[own])
                     head = cast(nn.Linear, cast(nn.ModuleList, heads)[0])
-                    head.weight.copy_(base.head.weight)
+                    if name == "char":  # a subword is predicted by its embedding
+                        head.weight.copy_(base.head.weight)
                     head.bias.copy_(base.head.bias)
 
     def carry_out(self) -> Classifier:

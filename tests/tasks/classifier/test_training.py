@@ -306,6 +306,8 @@ def test_a_language_model_is_where_its_view_starts(
     assert (base.network.ngrams is None) == (vocab == "subword")
     for name, weight in network_tensors(base.network).items():
         place = ("char", "subword").index(view)
+        if name == "head.weight" and view == "subword":
+            continue  # they are predicted by their embeddings
         own_head = name.startswith("head.")
         ours = f"model.heads.{place}.0.{name[5:]}" if own_head else f"model.views.{place}.forwards.{name}"
         assert torch.equal(taken[ours], weight), name
