@@ -198,8 +198,8 @@ class ReadingModel(nn.Module):
     """The encoders of the views as language models: the forward ones predict what comes next, the others what came
     before.
 
-    A subword is predicted by what it is embedded as (Press & Wolf 2017, arXiv 1608.05859): most are rare, and so what
-    is learned of one, as what is read and as what is predicted, serves both. Characters have weights for either.
+    The weights of subwords are tied: one is predicted by what it is embedded as (Press & Wolf 2017, arXiv 1608.05859),
+    times 1/√D. Most are rare, and so what is learned of one serves both. Those of characters are not.
     """
 
     def __init__(self, network: ClassifierNetwork) -> None:

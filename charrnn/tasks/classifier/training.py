@@ -234,16 +234,16 @@ class _Session:
         )
 
     def start_from(self, base: Network, name: ViewName) -> None:
-        """Take the forward encoder of a view, and what it predicts with, from a language model."""
+        """Take the forward encoder of a view, and what it predicts with unless that is tied, from a language model."""
         weights = checkpoint.network_tensors(base)
         names = self.run.network.view_names * len(self.network.readers)
         with torch.no_grad():
             for own_name, view, heads in zip(names, self.reading.views, self.reading.heads, strict=True):
                 if own_name == name:
-                    for own, weight in checkpoint.network_tensors(cast(View, view).forwards).items():
+                    encoder, head = cast(View, view).forwards, cast(nn.Linear, cast(nn.ModuleList, heads)[0])
+                    for own, weight in checkpoint.network_tensors(encoder).items():
                         weight.copy_(weights[own])
-                    head = cast(nn.Linear, cast(nn.ModuleList, heads)[0])
-                    if name == "char":  # a subword is predicted by its embedding
+                    if head.weight is not encoder.embedding.weight:
                         head.weight.copy_(base.head.weight)
                     head.bias.copy_(base.head.bias)
 
